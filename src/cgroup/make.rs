@@ -1,0 +1,218 @@
+//! Making the directories: what must be true of a cgroup before a process can join it. v1: cpus and mems for a cpuset.
+//! v2: controllers handed down from the root, and a domain. Both: nobody in it, and not frozen.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::unistd::{Uid, chown};
+
+use super::{file, freeze, members};
+use crate::plan::cgroup::{CgroupPlan, Dir, Limits, Place};
+use crate::sys;
+
+/// The directories made so far. Dropped before [`Made::keep`], they are removed again, the last first.
+#[derive(Default)]
+pub(super) struct Made {
+    dirs: Vec<PathBuf>,
+    /// The container's v2 directory is new: no program can be attached to it.
+    pub leaf_of_v2: bool,
+}
+
+impl Made {
+    pub(super) fn keep(mut self) {
+        self.dirs.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for dir in self.dirs.iter().rev() {
+            // Best effort, on the way out with an error that matters more: a parent may be in use by now.
+            let _ = file::rmdir(dir);
+        }
+    }
+}
+
+pub(super) fn make(plan: &CgroupPlan, made: &mut Made) -> Result<Place> {
+    let mut place = Place { kind: plan.place.kind, v1: Vec::new(), v2: None };
+    for dir in &plan.place.v1 {
+        if let Some(fresh) = permitted(plan, mkdir_all(dir, made))? {
+            v1(dir, fresh, plan).with_context(|| format!("cgroup {:?}", dir.path()))?;
+            place.v1.push(dir.clone());
+        }
+    }
+    if let Some(dir) = &plan.place.v2
+        && let Some(fresh) = permitted(plan, mkdir_all(dir, made))?
+    {
+        made.leaf_of_v2 = fresh;
+        v2(dir, plan).with_context(|| format!("cgroup {:?}", dir.path()))?;
+        place.v2 = Some(dir.clone());
+    }
+    Ok(place)
+}
+
+/// Rootless without a `cgroupsPath`, a hierarchy that may not be written is done without.
+fn permitted<T>(plan: &CgroupPlan, result: sys::Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(sys::SysError { errno: Errno::EPERM | Errno::EACCES | Errno::EROFS, .. })
+            if plan.rootless && !plan.explicit =>
+        {
+            Ok(None)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes the directory and its missing parents; whether the directory itself is new.
+fn mkdir_all(dir: &Dir, made: &mut Made) -> sys::Result<bool> {
+    let path = dir.path();
+    let mut mkdir = |path: &Path| {
+        let fresh = file::mkdir(path)?;
+        if fresh {
+            made.dirs.push(path.to_owned());
+        }
+        Ok(fresh)
+    };
+    match mkdir(&path) {
+        // Usually only the last directory is missing.
+        Err(sys::SysError { errno: Errno::ENOENT, .. }) => {
+            let mut at = dir.mount.clone();
+            let mut fresh = false;
+            for component in &dir.below {
+                at.push(component);
+                fresh = mkdir(&at)?;
+            }
+            Ok(fresh)
+        }
+        other => other,
+    }
+}
+
+fn v1(dir: &Dir, fresh: bool, plan: &CgroupPlan) -> Result<()> {
+    let path = dir.path();
+    if !fresh {
+        refuse_members(&path)?;
+    }
+    if dir.has("cpuset") {
+        let given = |file: &str| plan.limits.writes.iter().any(|w| w.controller == "cpuset" && w.file == file);
+        for name in ["cpus", "mems"] {
+            if !given(&format!("cpuset.{name}")) {
+                inherit(&path, &dir.mount, name)?;
+            } else if let Some(parent) = path.parent().filter(|p| *p != dir.mount) {
+                inherit(parent, &dir.mount, name)?;
+            }
+        }
+    }
+    // Frozen by a parent counts too: a child that joined would never get to run.
+    if dir.has("freezer") && freeze::v1_state(&path)? != "THAWED" {
+        bail!("container's cgroup unexpectedly frozen");
+    }
+    Ok(())
+}
+
+fn refuse_members(path: &Path) -> Result<()> {
+    match members::pids(path, true)?.len() {
+        0 => Ok(()),
+        count => bail!("container's cgroup is not empty: {count} process(es) found"),
+    }
+}
+
+/// Gives a v1 cpuset its parent's list where it has none: joining it would be ENOSPC. What is set is left alone.
+fn inherit(path: &Path, mount: &Path, name: &str) -> sys::Result<String> {
+    let mut file = path.join(format!("cpuset.{name}"));
+    let list = match file::read(&file) {
+        // The hierarchy is mounted with `noprefix`.
+        Err(e) if e.errno == Errno::ENOENT => {
+            file = path.join(name);
+            file::read(&file)?
+        }
+        other => other?,
+    };
+    let Some(parent) = path.parent().filter(|_| list.trim().is_empty() && path != mount) else {
+        return Ok(list);
+    };
+    let list = inherit(parent, mount, name)?;
+    file::put(&file, list.trim())?;
+    Ok(list)
+}
+
+fn v2(dir: &Dir, plan: &CgroupPlan) -> Result<()> {
+    let path = dir.path();
+    let events = file::read(&path.join("cgroup.events"))?;
+    if file::key(&events, "populated") == Some("1") {
+        refuse_members(&path)?;
+    }
+    if file::key(&events, "frozen") == Some("1") {
+        bail!("container's cgroup unexpectedly frozen");
+    }
+    enable(dir, &plan.limits)?;
+    let kind = file::read(&path.join("cgroup.type"))?;
+    match kind.trim() {
+        "domain" => {}
+        "domain invalid" => bail!(
+            "it is in an invalid state: a cgroup above it is threaded (hint: choose a cgroupsPath below a domain cgroup)"
+        ),
+        kind => bail!("it is in {kind} mode, which cannot hold a container (hint: choose another cgroupsPath)"),
+    }
+    if let Some(uid) = plan.owner.filter(|uid| *uid != 0) {
+        delegate(&path, Uid::from_raw(uid))?;
+    }
+    Ok(())
+}
+
+/// Hands the wanted controllers down from the root. Those that cannot be enabled are left to the limit that needs them.
+pub(super) fn enable(dir: &Dir, limits: &Limits) -> Result<()> {
+    let wanted = &limits.enable;
+    let missing = |dir: &Path, file: &str| -> sys::Result<Vec<&String>> {
+        let have = file::read(&dir.join(file))?;
+        Ok(wanted.iter().filter(|c| !have.split_whitespace().any(|h| h == c.as_str())).collect())
+    };
+    // One look at the end tells whether all the way is done already: the usual case.
+    if wanted.is_empty() || missing(&dir.path(), "cgroup.controllers")?.is_empty() {
+        return Ok(());
+    }
+    let mut at = dir.mount.clone();
+    let mut refusal = None;
+    for component in &dir.below {
+        let control = at.join("cgroup.subtree_control");
+        let lacking = missing(&at, "cgroup.subtree_control")?;
+        let all: Vec<String> = lacking.iter().map(|c| format!("+{c}")).collect();
+        if !all.is_empty() && file::put(&control, &all.join(" ")).is_err() {
+            // One that cannot be had (the cpu controller with real-time tasks about, say) fails the others with it.
+            refusal = all.iter().filter_map(|c| file::put(&control, c).err()).next_back().or(refusal);
+        }
+        at.push(component);
+    }
+    let missing = missing(&dir.path(), "cgroup.controllers")?;
+    let mut writes = limits.writes.iter().chain(&limits.late);
+    if let Some(write) = writes.find(|w| missing.contains(&&w.controller)) {
+        let why = refusal.as_ref().map_or_else(|| "it is not delegated".to_owned(), ToString::to_string);
+        let hint = match refusal.as_ref().map(|r| r.errno) {
+            Some(Errno::EBUSY) => " (hint: a v2 cgroup that holds processes cannot hand controllers down)",
+            _ => "",
+        };
+        bail!("{}: the {:?} controller cannot be enabled: {why}{hint}", write.json, write.controller);
+    }
+    Ok(())
+}
+
+/// Gives the cgroup to the container's user: the directory, and the files that the kernel names for delegation.
+fn delegate(path: &Path, uid: Uid) -> Result<()> {
+    let own = |path: &Path| {
+        chown(path, Some(uid), None).map_err(|e| sys::SysError::new(format!("chown({path:?}, {uid})"), e))
+    };
+    own(path)?;
+    // Since Linux 4.15; the list before that.
+    let names = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
+        .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".into());
+    for name in names.lines() {
+        match own(&path.join(name)) {
+            // The list is the kernel's for every controller, enabled or not.
+            Err(e) if e.errno == Errno::ENOENT => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}

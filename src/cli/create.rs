@@ -1,0 +1,28 @@
+//! `oarlock create ID`: make the container; its program waits for `start`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use super::Global;
+use super::making::Making;
+use crate::launch::console;
+
+/// Make a container, whose program waits for start
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    #[command(flatten)]
+    making: Making,
+}
+
+pub fn run(args: Create, global: &Global) -> Result<ExitCode> {
+    let making = args.making;
+    let create = || {
+        let plan = making.compile(global)?;
+        let console = console::connect(&plan, making.console_socket.as_deref(), true)?;
+        making.create(&plan, console, global)
+    };
+    let created = create().with_context(|| format!("create {}", making.id))?;
+    global.log.debug(&format!("created {} with init {}", making.id, created.pid));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,36 @@
+//! `oarlock kill ID [SIGNAL]`: send a signal to the container's init.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Global, signal};
+use crate::state::{Container, Status};
+
+/// Send a signal to a container's init
+#[derive(Debug, clap::Args)]
+pub struct Kill {
+    /// Send it to every process of the container
+    #[arg(short, long)]
+    all: bool,
+    /// Name of the container
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+    /// Name or number of the signal
+    #[arg(default_value = "SIGTERM", allow_hyphen_values = true)]
+    signal: String,
+}
+
+pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
+    let kill = || {
+        let signal = signal::parse(&args.signal)?;
+        let container = Container::load(&global.root, &args.id)?;
+        // Without a pid namespace of its own the container's processes can outlive init; those are reached still.
+        if container.record.own_pid_namespace && container.status()? == Status::Stopped {
+            bail!("container not running");
+        }
+        container.kill(signal, args.all)
+    };
+    kill().with_context(|| format!("kill {}", args.id))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,119 @@
+//! What `create` and `run` share: their flags, and the way from a bundle to a created container.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::Global;
+use crate::bundle;
+use crate::error::InputError;
+use crate::launch::{self, Created, Request};
+use crate::plan::{self, Options, Plan};
+use crate::state::validate_id;
+use crate::sys::process::{CloseRange, close_from, set_undumpable};
+
+#[derive(Debug, clap::Args)]
+pub struct Making {
+    /// Directory of the bundle
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Configuration to use in place of the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Unix socket that receives the terminal's master
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of init
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File to write init's pid to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Change the root by a mount and chroot, for a host that runs from a ramdisk
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass on N open descriptors from 3 up, after those of LISTEN_FDS
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u32,
+    /// Name of the container
+    #[arg(value_name = "CONTAINER-ID")]
+    pub id: String,
+}
+
+impl Making {
+    /// Compiles the Plan. Nothing exists on the host yet.
+    pub fn compile(&self, global: &Global) -> Result<Plan> {
+        validate_id(&self.id)?;
+        let plan = compile(global, &self.bundle, self.config.as_deref(), |bundle| Options {
+            id: self.id.clone(),
+            bundle,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            rootless: global.rootless,
+            systemd_cgroup: global.systemd_cgroup,
+            listen_fds: listen_fds(),
+            state_dir: global.root.join(&self.id),
+            notify_socket: notify_socket(),
+        })?;
+        match plan.obstacles.first() {
+            Some(obstacle) => Err(obstacle.clone().into()),
+            None => Ok(plan),
+        }
+    }
+
+    /// Makes the container and leaves its init waiting; `console` is where its terminal goes.
+    pub fn create(&self, plan: &Plan, console: Option<OwnedFd>, global: &Global) -> Result<Created> {
+        let Some(preserve_fds) = self.preserve_fds.checked_add(listen_fds()).filter(|count| *count < 1 << 20) else {
+            bail!(InputError::new("--preserve-fds", "is more than a process can have"));
+        };
+        if !global.rootless {
+            // An unprivileged parent could not open the files of an undumpable child to map its ids.
+            set_undumpable()?;
+        }
+        // What else we were started with is for neither hooks nor the container.
+        close_from(3 + preserve_fds as i32, CloseRange::OnExec)?;
+        let request = Request {
+            root: global.root.clone(),
+            sticky_root: global.sticky_root,
+            pid_file: self.pid_file.clone(),
+            pidfd_socket: self.pidfd_socket.clone(),
+            console,
+            preserve_fds,
+            notify: notify_socket().is_some(),
+        };
+        launch::create(plan, request, &mut |text| global.log.warning(&text))
+    }
+}
+
+/// From a bundle to a Plan, with what is to be warned about in the log.
+pub fn compile(
+    global: &Global,
+    bundle: &Path,
+    config: Option<&Path>,
+    options: impl FnOnce(PathBuf) -> Options,
+) -> Result<Plan> {
+    let mut warnings = Vec::new();
+    let bundle = bundle::load(bundle, config, &mut warnings)?;
+    let options = options(bundle.dir);
+    let plan = plan::compile(&bundle.spec, &options, &global.facts()?, &mut warnings);
+    for warning in warnings {
+        global.log.warning(&warning);
+    }
+    let plan = plan?;
+    global.log.debug(&format!("compiled {}", bundle.config_path.display()));
+    Ok(plan)
+}
+
+/// How many sockets a service manager passed to us for the container (sd_listen_fds(3)).
+fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// Where our caller wants to hear that the container is ready (sd_notify(3)).
+pub fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
+}

@@ -1,0 +1,276 @@
+//! The command line: runc's flags, habits and exit codes. One file per verb; here, what they share.
+
+mod create;
+mod delete;
+mod features;
+mod kill;
+mod list;
+mod making;
+mod plan;
+mod run;
+mod signal;
+mod spec;
+mod start;
+mod state;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::host::Facts;
+use crate::log::{Format, Level, Log};
+use crate::safe::seal;
+use crate::{bundle, host};
+
+/// An OCI container runtime
+#[derive(Debug, Parser)]
+#[command(name = "oarlock", disable_version_flag = true)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Args)]
+struct Flags {
+    /// Directory for the state of containers (default: /run/oarlock, or $XDG_RUNTIME_DIR/oarlock without root)
+    #[arg(long, value_name = "DIR", global = true)]
+    root: Option<PathBuf>,
+    /// File to append errors and warnings to
+    #[arg(long, value_name = "FILE", global = true)]
+    log: Option<PathBuf>,
+    /// Form of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    log_format: Format,
+    /// Log what is being done, too
+    #[arg(long, global = true)]
+    debug: bool,
+    /// The least important messages to log
+    #[arg(long, value_name = "LEVEL", global = true)]
+    log_level: Option<Level>,
+    /// Make cgroups through systemd
+    #[arg(long, global = true)]
+    systemd_cgroup: bool,
+    /// Tolerate what cannot be done without privileges over the host
+    #[arg(long, value_name = "true|false|auto", default_value = "auto")]
+    rootless: Rootless,
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::SetTrue)]
+    version: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Rootless {
+    True,
+    False,
+    Auto,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Create(create::Create),
+    Delete(delete::Delete),
+    Features(features::Features),
+    Kill(kill::Kill),
+    List(list::List),
+    Plan(plan::Plan),
+    Run(run::Run),
+    Spec(spec::Spec),
+    Start(start::Start),
+    State(state::State),
+}
+
+/// The verbs whose processes enter a container, and so run from a sealed copy of the program.
+const ENTERING: &[&str] = &["create", "run"];
+
+/// What the global flags come to.
+pub struct Global {
+    /// The state root.
+    pub root: PathBuf,
+    /// The root is a default below $XDG_RUNTIME_DIR, to be marked sticky.
+    pub sticky_root: bool,
+    pub rootless: bool,
+    pub systemd_cgroup: bool,
+    pub log: Log,
+}
+
+/// Runs the program; its exit status.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = normalise(std::env::args_os());
+    // Any argument will do: a false alarm costs half a millisecond, a miss would endanger the host.
+    let enters = arguments.iter().skip(1).any(|word| ENTERING.iter().any(|verb| word == verb));
+    if enters && let Err(error) = seal::ensure() {
+        Log::stderr().error(&format!("{error:#}"));
+        return ExitCode::FAILURE;
+    }
+    if asks_for_version(&arguments) {
+        print!("{}", version());
+        return ExitCode::SUCCESS;
+    }
+    let cli = match Cli::command().try_get_matches_from(arguments).and_then(|found| Cli::from_arg_matches(&found)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let log = match Log::open(cli.flags.log.as_deref(), cli.flags.log_format, cli.flags.level()) {
+        Ok(log) => log,
+        Err(error) => {
+            Log::stderr().error(&format!("{error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let global = match Global::new(&cli.flags, log) {
+        Ok(global) => global,
+        Err(error) => {
+            Log::stderr().error(&format!("{error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match cli.verb.run(&global) {
+        Ok(code) => code,
+        Err(error) => {
+            global.log.error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Verb {
+    fn run(self, global: &Global) -> Result<ExitCode> {
+        match self {
+            Self::Create(args) => create::run(args, global),
+            Self::Delete(args) => delete::run(args, global),
+            Self::Features(args) => features::run(args, global),
+            Self::Kill(args) => kill::run(args, global),
+            Self::List(args) => list::run(args, global),
+            Self::Plan(args) => plan::run(args, global),
+            Self::Run(args) => run::run(args, global),
+            Self::Spec(args) => spec::run(args, global),
+            Self::Start(args) => start::run(args, global),
+            Self::State(args) => state::run(args, global),
+        }
+    }
+}
+
+impl Flags {
+    fn level(&self) -> Level {
+        match self.log_level {
+            Some(level) => level,
+            None if self.debug => Level::Debug,
+            None => Level::Info,
+        }
+    }
+}
+
+impl Global {
+    fn new(flags: &Flags, log: Log) -> Result<Self> {
+        let rootless = match flags.rootless {
+            Rootless::True => true,
+            Rootless::False => false,
+            Rootless::Auto => host::is_rootless()?,
+        };
+        let (root, sticky_root) = match (&flags.root, std::env::var_os("XDG_RUNTIME_DIR")) {
+            (Some(root), _) => (std::path::absolute(root).context("--root")?, false),
+            (None, Some(directory)) if rootless && !directory.is_empty() => {
+                (PathBuf::from(directory).join("oarlock"), true)
+            }
+            (None, _) => (PathBuf::from("/run/oarlock"), false),
+        };
+        Ok(Self { root, sticky_root, rootless, systemd_cgroup: flags.systemd_cgroup, log })
+    }
+
+    /// The host's facts, for the verbs that compile a Plan.
+    fn facts(&self) -> Result<Facts> {
+        host::probe()
+    }
+}
+
+/// Flags as Go programs take them: one dash does for a long one (go-runc writes `-no-subreaper`).
+fn normalise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let command = Cli::command();
+    let long: Vec<&str> = std::iter::once(&command)
+        .chain(command.get_subcommands())
+        .flat_map(|command| command.get_arguments().filter_map(|argument| argument.get_long()))
+        .chain(["help"])
+        .collect();
+    arguments
+        .map(|argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+            Some(word) if long.contains(&word.split('=').next().unwrap_or_default()) => format!("--{word}").into(),
+            _ => argument,
+        })
+        .collect()
+}
+
+/// `--version`, which needs no verb and stands before one. Nothing else of the line is looked at, not even a bad `--root`.
+fn asks_for_version(arguments: &[OsString]) -> bool {
+    let verbs: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    arguments
+        .iter()
+        .skip(1)
+        .take_while(|word| !verbs.iter().any(|verb| *word == verb.as_str()))
+        .any(|word| word == "--version" || word == "-v")
+}
+
+/// The first three lines are for go-runc, which knows no other name; Docker takes the last line with the word "version".
+fn version() -> String {
+    let (major, minor, micro) = crate::seccomp::names::library_version();
+    format!(
+        "runc version {version}\ncommit: {commit}\nspec: {spec}\nlibseccomp: {major}.{minor}.{micro}\noarlock version {version}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        commit = option_env!("OARLOCK_COMMIT").unwrap_or("unknown"),
+        spec = bundle::OCI_VERSION,
+    )
+}
+
+/// Help goes to stdout and is no failure. A mistake is one line, and exit status 1 as runc's (clap's would be 2).
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let text = text.trim_start_matches("error: ");
+    let reason: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    Log::stderr().error(&format!("Incorrect Usage: {} (hint: see oarlock --help)", reason.join(" ")));
+    ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, asks_for_version, normalise};
+    use clap::CommandFactory;
+    use std::ffi::OsString;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_dash_does_for_a_long_flag() {
+        let line = words("oarlock -root=/x run -no-subreaper -d -b dir id");
+        assert_eq!(normalise(line.into_iter()), words("oarlock --root=/x run --no-subreaper -d -b dir id"));
+        let line = words("oarlock kill id -9");
+        assert_eq!(normalise(line.clone().into_iter()), line);
+    }
+
+    #[test]
+    fn version_is_asked_before_the_verb_only() {
+        assert!(asks_for_version(&words("runc --version")));
+        assert!(asks_for_version(&words("runc --root /nowhere -v")));
+        assert!(!asks_for_version(&words("runc state -v")));
+    }
+}

@@ -1,0 +1,66 @@
+//! `oarlock spec`: write a starter `config.json`, which the person then edits. The document is runc's example; where and
+//! why it differs stands in docs/differences-from-runc.md.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use nix::unistd::{getegid, geteuid};
+
+use crate::bundle::{CONFIG, io_text};
+use crate::cli::Global;
+use crate::error::InputError;
+
+/// The document for root. No inheritable and no ambient capabilities: CVE-2022-29162.
+const EXAMPLE: &str = include_str!("spec/config.json");
+
+/// The document for everyone else: one id mapped, no network namespace, `/sys` bound from the host, no limits.
+const ROOTLESS: &str = include_str!("spec/config-rootless.json.in");
+
+/// Write a starter config.json
+#[derive(Debug, clap::Args)]
+pub struct Spec {
+    /// Directory to write config.json to
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// Write a configuration that works without root
+    #[arg(long)]
+    rootless: bool,
+}
+
+pub fn run(args: Spec, _global: &Global) -> Result<ExitCode> {
+    let document = match args.rootless {
+        true => rootless(geteuid().as_raw(), getegid().as_raw()),
+        false => EXAMPLE.to_owned(),
+    };
+    write_new(args.bundle, &document)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The document for a caller with these ids.
+fn rootless(euid: u32, egid: u32) -> String {
+    ROOTLESS.replace("@EUID@", &euid.to_string()).replace("@EGID@", &egid.to_string())
+}
+
+/// Writes `document` below `bundle`, whole or not at all.
+fn write_new(bundle: PathBuf, document: &str) -> Result<(), InputError> {
+    let path = bundle.join(CONFIG);
+    let refused = |e: std::io::Error| InputError::new("--bundle", format!("{}: {}", path.display(), io_text(&e)));
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        // runc's words, byte for byte.
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(InputError::new("--bundle", format!("File {CONFIG} exists. Remove it first")));
+        }
+        file => file.map_err(refused)?,
+    };
+    file.write_all(document.trim_end().as_bytes()).map_err(|e| {
+        // A disk that is full must not leave half a document that the next attempt then refuses to replace.
+        let _ = fs::remove_file(&path);
+        refused(e)
+    })
+}

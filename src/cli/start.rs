@@ -1,0 +1,39 @@
+//! `oarlock start ID`: let the created container run its program.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use super::{Global, making};
+use crate::launch;
+use crate::launch::notify::Notify;
+use crate::state::Container;
+use crate::sys::process::{CloseRange, close_from};
+
+/// Run the program of a created container
+#[derive(Debug, clap::Args)]
+pub struct Start {
+    /// Name of the container
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+}
+
+pub fn run(args: Start, global: &Global) -> Result<ExitCode> {
+    // Hooks get nothing of what we were started with.
+    close_from(3, CloseRange::OnExec)?;
+    let start = || {
+        let container = Container::load_locked(&global.root, &args.id)?;
+        let notify = Notify::listen(&container.dir, making::notify_socket().as_deref())?;
+        let init = container.init()?;
+        launch::start::start(&container)?;
+        let pid = container.record.init.map_or(0, |init| init.pid);
+        // Others may act on the container while we wait for it to be ready.
+        drop(container);
+        match (notify, init) {
+            (Some(notify), Some(init)) => notify.forward_ready(pid, std::os::fd::AsFd::as_fd(&init)),
+            _ => Ok(()),
+        }
+    };
+    start().with_context(|| format!("start {}", args.id))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,143 @@
+//! Fills `/dev`, and makes the working directory, which must happen before the root becomes read-only.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, makedev, mknodat, umask};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
+
+use super::Init;
+use crate::plan::devices::{Node, NodeKind};
+use crate::plan::namespaces::Kind;
+use crate::safe::rootfs::{Rootfs, file_type, stat};
+use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach, clone_tree, set_attributes};
+use crate::sys::{Named, SysError};
+
+pub fn populate(init: &mut Init<'_>) -> Result<()> {
+    let plan = init.plan;
+    let rootfs = init.rootfs()?;
+    let previous = umask(Mode::empty());
+    if plan.dev.populate {
+        for node in &plan.dev.nodes {
+            make(rootfs, node).with_context(|| format!("{} ({})", node.at, node.path.display()))?;
+        }
+        for (path, target) in &plan.dev.links {
+            if path == Path::new("/dev/ptmx") {
+                remove(rootfs, path)?;
+            }
+            rootfs.symlink(path, target)?;
+        }
+    }
+    if let Some(process) = &plan.process
+        && !(plan.rootfs.readonly && !plan.namespaces.has(Kind::Mount))
+    {
+        make_working_directory(rootfs, &process.cwd)?;
+    }
+    umask(previous);
+    // The /dev that was to be read-only has its nodes now.
+    if let Some(mount) = plan.mounts.iter().rev().find(|mount| mount.destination == Path::new("/dev"))
+        && mount.readonly_late
+    {
+        let dev = rootfs.directory(&mount.destination)?;
+        set_attributes(dev.as_fd(), MOUNT_ATTR_RDONLY, 0, false).with_context(|| mount.at.clone())?;
+    }
+    Ok(())
+}
+
+/// A missing working directory is made (mode 0755). What cannot be made is reported when it is entered, by its own name.
+fn make_working_directory(rootfs: &Rootfs, cwd: &Path) -> Result<()> {
+    if rootfs.find(cwd).is_ok_and(|found| found.is_none()) {
+        rootfs.directory(cwd).context("process.cwd")?;
+    }
+    Ok(())
+}
+
+fn make(rootfs: &Rootfs, node: &Node) -> Result<()> {
+    if node.bind {
+        return bind(rootfs, node);
+    }
+    let (parent, name) = rootfs.parent(&node.path)?;
+    match mknod(parent.as_fd(), name, node) {
+        Err(SysError { errno: Errno::EEXIST, .. }) => {
+            let existing = fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| format!("fstatat({name:?})"))?;
+            if !is(&existing, node) {
+                // The image's own idea of this device: a file, or a symlink to something else.
+                unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir).named(|| format!("unlink({name:?})"))?;
+                mknod(parent.as_fd(), name, node)?;
+            }
+        }
+        // Without CAP_MKNOD over the filesystem (a user namespace around us) the host's node is bound.
+        Err(SysError { errno: Errno::EPERM, .. }) if node.kind != NodeKind::Fifo => return bind(rootfs, node),
+        result => result?,
+    }
+    let owner = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
+    fchownat(&parent, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| format!("chown({name:?})"))?;
+    // The node is ours and no symlink (just checked or made), in a directory that the container cannot yet write.
+    fchmodat(&parent, name, Mode::from_bits_truncate(node.mode), FchmodatFlags::FollowSymlink)
+        .named(|| format!("chmod({name:?}, {:o})", node.mode))?;
+    Ok(())
+}
+
+fn mknod(parent: BorrowedFd<'_>, name: &Path, node: &Node) -> Result<(), SysError> {
+    let (mode, device) = (Mode::from_bits_truncate(node.mode), makedev(node.major.into(), node.minor.into()));
+    let device = if node.kind == NodeKind::Fifo { 0 } else { device };
+    mknodat(parent, name, kind_bits(node.kind), mode, device)
+        .named(|| format!("mknod({name:?}, {:?} {}:{})", node.kind, node.major, node.minor))
+}
+
+/// Binds the host's node, after a look that it is the device meant (CVE-2025-31133: what is at a path may be anything).
+fn bind(rootfs: &Rootfs, node: &Node) -> Result<()> {
+    let tree = match clone_tree(&node.path, false) {
+        // The container may know it by another name than the host.
+        Err(SysError { errno: Errno::ENOENT, .. }) => clone_tree(&host_name(node)?, false)?,
+        tree => tree?,
+    };
+    if !is(&stat(tree.as_fd())?, node) {
+        bail!("the host's {} is not device {}:{}", node.path.display(), node.major, node.minor);
+    }
+    if let Some(existing) = rootfs.find(&node.path)?
+        && is(&stat(existing.as_fd())?, node)
+    {
+        return Ok(());
+    }
+    let target = rootfs.file(&node.path)?;
+    attach(tree.as_fd(), target.as_fd())?;
+    Ok(())
+}
+
+/// Where the host has this device, by what the kernel calls it (sysfs-dev).
+fn host_name(node: &Node) -> Result<PathBuf> {
+    let class = if node.kind == NodeKind::Block { "block" } else { "char" };
+    let path = format!("/sys/dev/{class}/{}:{}/uevent", node.major, node.minor);
+    let missing = || {
+        let Node { major, minor, path, .. } = node;
+        format!("the host has no device {major}:{minor} to bind to {} (hint: mknod is refused in a user namespace)", path.display())
+    };
+    let event = std::fs::read_to_string(&path).with_context(missing)?;
+    let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME=")).with_context(missing)?;
+    Ok(Path::new("/dev").join(name))
+}
+
+fn is(stat: &FileStat, node: &Node) -> bool {
+    let kind = file_type(stat) == kind_bits(node.kind);
+    kind && (node.kind == NodeKind::Fifo || stat.st_rdev == makedev(node.major.into(), node.minor.into()))
+}
+
+fn kind_bits(kind: NodeKind) -> SFlag {
+    match kind {
+        NodeKind::Char => SFlag::S_IFCHR,
+        NodeKind::Block => SFlag::S_IFBLK,
+        NodeKind::Fifo => SFlag::S_IFIFO,
+    }
+}
+
+fn remove(rootfs: &Rootfs, path: &Path) -> Result<()> {
+    let (parent, name) = rootfs.parent(path)?;
+    match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => Ok(result.named(|| format!("unlink({path:?})"))?),
+    }
+}

@@ -1,0 +1,248 @@
+//! The process becomes what the program will be: scheduling, limits, labels, working directory, user, capabilities,
+//! seccomp, in an order that each step still has the privileges it needs.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, umask};
+use nix::unistd::{Gid, Uid, chdir, fchown, isatty};
+
+use super::{Init, console, exec};
+use crate::plan::process::{Capabilities, Process};
+use crate::safe::rootfs::{file_type, stat};
+use crate::sync;
+use crate::sys::process::{self, SchedAttr};
+use crate::sys::{Named, SysError, current_dir};
+
+/// The highest capability that a kernel may know.
+const CAPABILITIES: u32 = 63;
+
+pub fn assume(init: &mut Init<'_>) -> Result<()> {
+    let Some(process) = &init.plan.process else { return Ok(()) };
+    match init.terminal.take() {
+        Some(slave) => console::take_over(&slave)?,
+        None => give_stdio(process)?,
+    }
+    schedule(process)?;
+    limit(init, process)?;
+    label(init, process)?;
+    init.procfs = None;
+    let home = home(process.uid)?;
+    let entered = enter_directory(&process.cwd);
+    if init.plan.seccomp.is_some() && init.filter.is_none() {
+        init.filter = Some(init.expect(sync::Kind::Seccomp)?.body);
+    }
+    if process.no_new_privileges {
+        process::set_no_new_privileges()?;
+    } else {
+        // Loading a filter takes CAP_SYS_ADMIN, about to be dropped, or no_new_privs. Whatever we do from here on the
+        // filter has to allow, so as much as possible has been done before.
+        load_filter(init)?;
+    }
+    become_user(process)?;
+    // Refused for root, but perhaps not for the user: a directory on NFS, or one that is only the user's.
+    match entered {
+        Err(error) if is_refusal(&error) => enter_directory(&process.cwd)?,
+        entered => entered?,
+    }
+    umask(Mode::from_bits_truncate(process.umask));
+    init.program = Some(exec::Program::find(process, home)?);
+    Ok(())
+}
+
+/// Loads the seccomp filter, if there is one that is not loaded yet.
+pub fn load_filter(init: &mut Init<'_>) -> Result<()> {
+    if let (Some(filter), Some(bpf)) = (&init.plan.seccomp, init.filter.take()) {
+        crate::sys::seccomp::load(&bpf, filter.flags).context("linux.seccomp")?;
+    }
+    Ok(())
+}
+
+/// Pipes, sockets and terminals that we were given as stdin, stdout and stderr come to belong to the program's user, or
+/// it could not open `/dev/stdout` anew. Nothing else does: devices and files are the host's (crun 1.8.1 gave /dev/null
+/// away).
+fn give_stdio(process: &Process) -> Result<()> {
+    let stdio = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for fd in [stdio.0.as_fd(), stdio.1.as_fd(), stdio.2.as_fd()] {
+        let Ok(stat) = stat(fd) else { continue }; // closed
+        let kind = file_type(&stat);
+        let ours = kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK || (kind == SFlag::S_IFCHR && isatty(fd) == Ok(true));
+        if !ours || stat.st_uid == process.uid {
+            continue;
+        }
+        match fchown(fd, Some(Uid::from_raw(process.uid)), Some(Gid::from_raw(stat.st_gid))) {
+            // An unmapped id, a filesystem without owners, or not ours to give: the program can still use the descriptor.
+            Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
+            Err(errno) => return Err(SysError::new("fchown(stdio)", errno).into()),
+        }
+    }
+    Ok(())
+}
+
+fn schedule(process: &Process) -> Result<()> {
+    if let Some(scheduler) = process.scheduler {
+        let attr = SchedAttr {
+            policy: scheduler.policy,
+            flags: scheduler.flags,
+            nice: scheduler.nice,
+            priority: scheduler.priority,
+            runtime: scheduler.runtime,
+            deadline: scheduler.deadline,
+            period: scheduler.period,
+            ..SchedAttr::default()
+        };
+        process::set_scheduler(attr).context("process.scheduler")?;
+    }
+    if let Some(value) = process.io_priority {
+        process::set_io_priority(value).context("process.ioPriority")?;
+    }
+    if let Some(persona) = process.personality {
+        process::set_personality(persona).context("linux.personality")?;
+    }
+    Ok(())
+}
+
+/// Sets the limits, all but RLIMIT_FSIZE: until the program starts, we still write to the exec log.
+fn limit(init: &mut Init<'_>, process: &Process) -> Result<()> {
+    for limit in process.rlimits.iter().filter(|limit| limit.resource != libc::RLIMIT_FSIZE) {
+        match process::set_rlimit(0, limit.resource, limit.soft, limit.hard) {
+            // Root of a user namespace may not raise a hard limit; the parent may have the privilege.
+            Err(SysError { errno: Errno::EPERM, .. }) => {
+                init.ask(sync::Kind::Rlimit, limit.at.as_bytes(), sync::Kind::Done)?;
+            }
+            result => result.with_context(|| limit.at.clone())?,
+        }
+    }
+    Ok(())
+}
+
+/// AppArmor's profile and SELinux' label of the next execve, through the private procfs (CVE-2019-16884).
+fn label(init: &mut Init<'_>, process: &Process) -> Result<()> {
+    if let Some(profile) = &process.apparmor_profile {
+        let value = format!("exec {profile}");
+        let procfs = init.procfs()?;
+        // The file of its own since Linux 5.8, the one shared by all LSMs before.
+        procfs
+            .write_self("attr/apparmor/exec", &value)
+            .or_else(|error| if is_missing(&error) { procfs.write_self("attr/exec", &value) } else { Err(error) })
+            .with_context(|| format!("process.apparmorProfile ({profile})"))?;
+    }
+    if let Some(label) = &process.selinux_label {
+        init.procfs()?.write_self("attr/exec", label).with_context(|| format!("process.selinuxLabel ({label})"))?;
+    }
+    Ok(())
+}
+
+fn errno_of(error: &anyhow::Error) -> Option<Errno> {
+    error.downcast_ref::<SysError>().map(|error| error.errno)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    errno_of(error) == Some(Errno::ENOENT)
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(errno_of(error), Some(Errno::EACCES | Errno::EPERM))
+}
+
+/// Enters the working directory and makes sure that it is inside the root: a path such as /proc/self/fd/7 can lead to a
+/// directory of the host that somebody left open (CVE-2024-21626).
+fn enter_directory(cwd: &Path) -> Result<()> {
+    chdir(cwd).named(|| format!("chdir({cwd:?})")).context("process.cwd")?;
+    let path = current_dir().context("process.cwd")?;
+    if !path.starts_with(b"/") {
+        // Back inside before anything else happens.
+        chdir("/").named(|| "chdir(\"/\")".to_owned())?;
+        bail!("process.cwd: {} is outside of the container's root file system", cwd.display());
+    }
+    Ok(())
+}
+
+fn become_user(process: &Process) -> Result<()> {
+    let sets = &process.capabilities;
+    for capability in 0..=CAPABILITIES {
+        let kept = sets.bounding & 1 << capability != 0;
+        match process::in_bounding_set(capability) {
+            Ok(true) if !kept => process::drop_from_bounding_set(capability)?,
+            Ok(_) => {}
+            // The kernel knows no higher ones.
+            Err(SysError { errno: Errno::EINVAL, .. }) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    process::set_keep_capabilities(true)?;
+    let groups = &process.additional_gids;
+    match process::set_groups(groups) {
+        // Denied in this user namespace; without groups to add there is nothing lost.
+        Err(SysError { errno: Errno::EPERM, .. }) if groups.is_empty() => {}
+        result => result.context("process.user.additionalGids")?,
+    }
+    process::set_gid(process.gid).context("process.user.gid")?;
+    process::set_uid(process.uid).context("process.user.uid")?;
+    process::set_keep_capabilities(false)?;
+    set_capabilities(sets)?;
+    // Changing ids has made us dumpable or not as fs.suid_dumpable says.
+    Ok(process::set_undumpable()?)
+}
+
+/// The exact sets asked for (CVE-2025-27612); one capset, then ambient.
+fn set_capabilities(sets: &Capabilities) -> Result<()> {
+    process::set_capabilities(sets.effective, sets.permitted, sets.inheritable)
+        .context("process.capabilities (hint: a capability that the runtime itself lacks cannot be given)")?;
+    process::clear_ambient()?;
+    for capability in (0..=CAPABILITIES).filter(|capability| sets.ambient & 1 << capability != 0) {
+        process::raise_ambient(capability)
+            .context("process.capabilities.ambient (hint: ambient needs the same bit in permitted and inheritable)")?;
+    }
+    Ok(())
+}
+
+/// The home directory of `uid` in the container's own /etc/passwd; `/` when it is not there.
+fn home(uid: u32) -> Result<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let Ok(passwd) = open("/etc/passwd", flags, Mode::empty()) else { return Ok("/".to_owned()) };
+    if !is_regular(passwd.as_fd())? {
+        return Ok("/".to_owned());
+    }
+    Ok(home_in(BufReader::new(File::from(passwd)), uid).unwrap_or_else(|| "/".to_owned()))
+}
+
+fn is_regular(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(file_type(&stat(fd)?) == SFlag::S_IFREG)
+}
+
+/// The sixth field of the first line whose third field is `uid` (passwd(5)). Lines are bounded: the file is the image's.
+fn home_in(passwd: impl BufRead, uid: u32) -> Option<String> {
+    const LONGEST: u64 = 64 * 1024;
+    let mut passwd = passwd;
+    loop {
+        let mut line = Vec::new();
+        if passwd.by_ref().take(LONGEST).read_until(b'\n', &mut line).ok()? == 0 {
+            return None;
+        }
+        let line = String::from_utf8_lossy(&line);
+        let fields: Vec<&str> = line.trim_end().split(':').collect();
+        if fields.len() >= 6 && fields[2].parse() == Ok(uid) && !fields[5].is_empty() {
+            return Some(fields[5].to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::home_in;
+
+    #[test]
+    fn home_is_taken_by_number_never_by_name() {
+        let passwd = b"1000:x:0:0::/wrong:/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n";
+        assert_eq!(home_in(&passwd[..], 1000).as_deref(), Some("/home/bob"));
+        assert_eq!(home_in(&passwd[..], 0).as_deref(), Some("/wrong"));
+        assert_eq!(home_in(&passwd[..], 7), None);
+        assert_eq!(home_in(&b"garbage\n:::\n"[..], 0), None);
+    }
+}

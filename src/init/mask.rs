@@ -1,0 +1,68 @@
+//! `linux.maskedPaths` and `linux.readonlyPaths`: the last mounts, after the hooks have had their say.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::stat::{SFlag, makedev};
+
+use super::Init;
+use crate::safe::rootfs::{file_type, stat};
+use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, clone_tree_of, set_attributes};
+
+pub fn apply(init: &mut Init<'_>) -> Result<()> {
+    let plan = init.plan;
+    for path in &plan.readonly_paths {
+        read_only(init, path).with_context(|| format!("linux.readonlyPaths ({})", path.display()))?;
+    }
+    let mut cover = None;
+    for path in &plan.masked_paths {
+        mask(init, path, &mut cover).with_context(|| format!("linux.maskedPaths ({})", path.display()))?;
+    }
+    Ok(())
+}
+
+fn read_only(init: &Init<'_>, path: &Path) -> Result<()> {
+    let Some(target) = init.rootfs()?.find(path)? else { return Ok(()) };
+    let tree = clone_tree_of(target.as_fd(), true)?;
+    set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
+    Ok(attach(tree.as_fd(), target.as_fd())?)
+}
+
+/// A file is covered by `/dev/null`, a directory by an empty read-only tmpfs: one for all of them, since each more would
+/// be another superblock (there is one such path per CPU on some hosts).
+fn mask(init: &Init<'_>, path: &Path, cover: &mut Option<OwnedFd>) -> Result<()> {
+    let Some(target) = init.rootfs()?.find(path)? else { return Ok(()) };
+    if file_type(&stat(target.as_fd())?) != SFlag::S_IFDIR {
+        return Ok(attach(null()?.as_fd(), target.as_fd())?);
+    }
+    let tree = match cover {
+        // Cloned from where it is attached: detached mounts can be cloned only since Linux 6.15.
+        Some(attached) => clone_tree_of(attached.as_fd(), false)?,
+        None => empty_directory()?,
+    };
+    attach(tree.as_fd(), target.as_fd())?;
+    cover.get_or_insert(tree);
+    Ok(())
+}
+
+fn empty_directory() -> Result<OwnedFd> {
+    let tmpfs = FsContext::open("tmpfs")?;
+    tmpfs.set_string("source", "tmpfs")?;
+    tmpfs.set_flag("ro")?;
+    tmpfs.set_string("nr_blocks", "1")?;
+    tmpfs.set_string("nr_inodes", "1")?;
+    Ok(tmpfs.mount(MOUNT_ATTR_RDONLY)?)
+}
+
+/// The host's `/dev/null` as a tree, certain to be the null device: the container's own may be anything (CVE-2025-31133).
+fn null() -> Result<OwnedFd> {
+    let tree = clone_tree(Path::new("/dev/null"), false)?;
+    let stat = stat(tree.as_fd())?;
+    if file_type(&stat) != SFlag::S_IFCHR || stat.st_rdev != makedev(1, 3) {
+        bail!("the host's /dev/null is not the null device");
+    }
+    // A device can be written to through a read-only mount all the same, but not chowned: the node is the host's.
+    set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
+    Ok(tree)
+}

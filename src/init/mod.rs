@@ -1,0 +1,186 @@
+//! The child's half: walks the Plan from a fresh clone to execve(2). [`PHASES`] is the sequence; `oarlock plan` prints
+//! the same list. Nothing here parses or decides; what fails here, fails because of the kernel.
+
+mod console;
+mod copy_up;
+mod cgroup_mount;
+mod dev;
+mod exec;
+mod identity;
+mod mask;
+mod mounts;
+mod namespaces;
+mod pivot;
+mod steps;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::hooks;
+use crate::plan::Plan;
+use crate::plan::namespaces::Kind;
+use crate::safe::procfs::Procfs;
+use crate::safe::rootfs::Rootfs;
+use crate::state::view::HookState;
+use crate::sync::{self, Channel, Packet};
+use crate::sys::process::{exit_now, set_name, set_undumpable};
+
+/// One phase of the child's life: its name in errors and traces, what does it, and what it is about to do in words.
+pub struct Phase {
+    pub name: &'static str,
+    run: fn(&mut Init<'_>) -> Result<()>,
+    pub steps: fn(&Plan) -> Vec<String>,
+}
+
+/// The child's life, in order. Everything up to `process` happens below one rootfs handle with the host's mounts still
+/// in sight; from then on there is only the container.
+pub const PHASES: &[Phase] = &[
+    Phase { name: "namespaces", run: namespaces::enter, steps: steps::namespaces },
+    Phase { name: "rootfs", run: pivot::attach, steps: steps::rootfs },
+    Phase { name: "mounts", run: mounts::apply, steps: steps::mounts },
+    Phase { name: "dev", run: dev::populate, steps: steps::dev },
+    Phase { name: "console", run: console::open, steps: steps::console },
+    Phase { name: "hooks", run: hooks_before_pivot, steps: steps::hooks },
+    Phase { name: "paths", run: mask::apply, steps: steps::paths },
+    Phase { name: "pivot", run: pivot::switch, steps: steps::pivot },
+    Phase { name: "names", run: namespaces::name, steps: steps::names },
+    Phase { name: "sysctl", run: namespaces::sysctl, steps: steps::sysctl },
+    Phase { name: "process", run: identity::assume, steps: steps::process },
+    Phase { name: "start", run: exec::wait_for_start, steps: steps::start },
+];
+
+/// What the child gets from its parent, besides the Plan.
+#[derive(Debug)]
+pub struct Inherited {
+    pub channel: Channel,
+    /// The namespaces to join, opened by the parent.
+    pub join: Vec<(Kind, OwnedFd)>,
+    /// `tasks` of each cgroup v1 hierarchy; empty on v2, where clone3 has put us into the cgroup.
+    pub cgroup_tasks: Vec<OwnedFd>,
+    /// Where the pty's master goes.
+    pub console: Option<OwnedFd>,
+    pub exec_fifo: OwnedFd,
+    pub exec_log: OwnedFd,
+    /// Descriptors from 3 on that the program keeps.
+    pub preserve_fds: u32,
+}
+
+/// The child as it walks the Plan.
+pub struct Init<'a> {
+    plan: &'a Plan,
+    inherited: Inherited,
+    /// This process as the host numbers it.
+    host_pid: i32,
+    rootfs: Option<Rootfs>,
+    procfs: Option<Procfs>,
+    /// The pty's slave.
+    terminal: Option<OwnedFd>,
+    /// The seccomp filter, once it has come.
+    filter: Option<Vec<u8>>,
+    /// The program, found and ready for execve(2).
+    program: Option<exec::Program>,
+}
+
+/// Lives the child's life. Returns only by ending the process: with the container's program, or after telling the
+/// parent what went wrong.
+pub fn run(plan: &Plan, inherited: Inherited) -> ! {
+    report_panics(&inherited.channel);
+    let mut init = Init {
+        plan,
+        inherited,
+        host_pid: 0,
+        rootfs: None,
+        procfs: None,
+        terminal: None,
+        filter: None,
+        program: None,
+    };
+    for phase in PHASES {
+        if let Err(error) = (phase.run)(&mut init) {
+            // Nobody listens if the parent is gone; then there is nobody to tell either.
+            let _ = init.inherited.channel.send(sync::Kind::Failed, &sync::failure(phase.name, &format!("{error:#}")));
+            exit_now(1);
+        }
+    }
+    exit_now(1)
+}
+
+/// Reports a panic to the parent: under `panic = "abort"` it would only see a dead child.
+fn report_panics(channel: &Channel) {
+    let Ok(channel) = channel.as_fd().try_clone_to_owned() else { return };
+    let channel = Channel::from(channel);
+    std::panic::set_hook(Box::new(move |info| {
+        let _ = channel.send(sync::Kind::Failed, &sync::failure("internal error", &info.to_string()));
+        exit_now(1);
+    }));
+}
+
+impl Init<'_> {
+    fn rootfs(&self) -> Result<&Rootfs> {
+        self.rootfs.as_ref().context("internal error: the rootfs is not attached yet")
+    }
+
+    /// The private procfs, made at its first use: most containers write nothing below /proc.
+    fn procfs(&mut self) -> Result<&Procfs> {
+        match &mut self.procfs {
+            Some(procfs) => Ok(procfs),
+            slot => Ok(slot.insert(Procfs::new()?)),
+        }
+    }
+
+    /// Waits for the next packet of the kind expected, keeping a seccomp filter that comes before it.
+    fn expect(&mut self, kind: sync::Kind) -> Result<Packet> {
+        loop {
+            match self.inherited.channel.receive()? {
+                Some(packet) if packet.kind == kind => return Ok(packet),
+                Some(packet) if packet.kind == sync::Kind::Seccomp => self.filter = Some(packet.body),
+                Some(packet) => bail!("internal error: expected {kind:?} from the parent, got {:?}", packet.kind),
+                // The parent has died: so must a container that is in no state file.
+                None => exit_now(1),
+            }
+        }
+    }
+
+    /// Asks the parent for something and waits until it has been done.
+    fn ask(&mut self, request: sync::Kind, body: &[u8], answer: sync::Kind) -> Result<Packet> {
+        self.inherited.channel.send(request, body)?;
+        self.expect(answer)
+    }
+
+    fn warn(&self, text: &str) -> Result<()> {
+        self.inherited.channel.send(sync::Kind::Warn, text.as_bytes())
+    }
+
+    /// Waits until the parent has mapped our ids and filled our cgroup, and learns what the host calls us.
+    fn wait_for_go(&mut self) -> Result<()> {
+        let go = self.expect(sync::Kind::Go)?;
+        let pid: [u8; 4] = go.body.as_slice().try_into().context("internal error: Go without a pid")?;
+        self.host_pid = i32::from_ne_bytes(pid);
+        // Only now: before its ids are mapped, an unprivileged parent could not open the files of an undumpable child.
+        // From here on no process in a pid namespace that we join can read our memory or descriptors (CVE-2016-9962).
+        set_undumpable()?;
+        set_name(c"oarlock:init")?;
+        Ok(())
+    }
+
+    /// The state that hooks get, as the container's own process sees it.
+    fn hook_state(&self, status: &str) -> String {
+        HookState::of(self.plan, status, self.host_pid).to_json()
+    }
+}
+
+/// The hooks that run when everything is mounted, before pivot_root: prestart and createRuntime in the runtime's
+/// namespaces, by the parent; createContainer in the container's, by us (runtime-spec, Hooks).
+fn hooks_before_pivot(init: &mut Init<'_>) -> Result<()> {
+    let hooks = &init.plan.hooks;
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        init.ask(sync::Kind::RunHooks, &[], sync::Kind::Done)?;
+    }
+    if !hooks.create_container.is_empty() {
+        let state = init.hook_state("creating");
+        hooks::run_all(&hooks.create_container, &state, Some(Path::new(&init.plan.bundle)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Carries out the mounts of the Plan, each by descriptor: the source as a detached tree, the target resolved below the
+//! rootfs handle, so that no path is looked up twice.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::stat::SFlag;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::fchdir;
+
+use super::{Init, cgroup_mount, copy_up, pivot};
+use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, proc_target_allowed};
+use crate::safe::rootfs::{Rootfs, file_type, stat};
+use crate::sys::Named;
+use crate::sys::mount::{
+    FSCONFIG_VALUE_MAX, FsContext, MOUNT_ATTR_RDONLY, attach, mount_here, set_attributes, set_propagation,
+};
+
+pub fn apply(init: &mut Init<'_>) -> Result<()> {
+    let plan = init.plan;
+    for mount in &plan.mounts {
+        one(init, mount).with_context(|| format!("{} ({})", mount.at, mount.destination.display()))?;
+    }
+    Ok(())
+}
+
+fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
+    let tree = match &mount.kind {
+        MountKind::Bind { source, recursive } => {
+            let tree = pivot::open_tree(init, source, *recursive)?;
+            let is_directory = file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR;
+            let rootfs = init.rootfs()?;
+            let target =
+                if is_directory { rootfs.directory(&mount.destination)? } else { rootfs.file(&mount.destination)? };
+            check_proc(target.as_fd(), mount, Some(tree.as_fd()))?;
+            finish(&tree, mount, now(mount))?;
+            attach(tree.as_fd(), target.as_fd())?;
+            tree
+        }
+        MountKind::Filesystem { fstype, source, flags, params } => {
+            let target = directory_for(init.rootfs()?, fstype, &mount.destination)?;
+            check_proc(target.as_fd(), mount, None)?;
+            let params = with_default_mode(fstype, params, target.as_fd())?;
+            let source = source.as_deref();
+            let Some(tree) = filesystem(fstype, source, flags, &params, now(mount).set)? else {
+                return mount_by_old_call(init.rootfs()?, fstype, source, mount, &params, target.as_fd());
+            };
+            if mount.copy_up {
+                copy_up::copy(target.as_fd(), tree.as_fd()).context("tmpcopyup")?;
+            }
+            finish(&tree, mount, AttrChange::default())?;
+            attach(tree.as_fd(), target.as_fd())?;
+            tree
+        }
+        MountKind::CgroupV1 { hierarchies, links } => {
+            let target = init.rootfs()?.directory(&mount.destination)?;
+            let tree = cgroup_mount::mount(hierarchies, links, mount.attrs.set, target.as_fd())?;
+            finish(&tree, mount, AttrChange::default())?;
+            tree
+        }
+        MountKind::Remount { flags, params } => return remount(init.rootfs()?, mount, flags, params),
+    };
+    // What has been written to by now needs writing no more; /dev waits for its nodes.
+    if mount.readonly_late && mount.destination != Path::new("/dev") {
+        set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
+    }
+    Ok(())
+}
+
+/// The attributes to set while mounting: all, or all but read-only.
+fn now(mount: &Mount) -> AttrChange {
+    let late = if mount.readonly_late { MOUNT_ATTR_RDONLY } else { 0 };
+    AttrChange { set: mount.attrs.set & !late, clear: mount.attrs.clear }
+}
+
+/// Attributes and propagation of the detached tree, before anyone can see it.
+fn finish(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
+    if attrs != AttrChange::default() {
+        set_attributes(tree.as_fd(), attrs.set, attrs.clear, false)?;
+    }
+    if mount.recursive_attrs != AttrChange::default() {
+        set_attributes(tree.as_fd(), mount.recursive_attrs.set, mount.recursive_attrs.clear, true)?;
+    }
+    for propagation in &mount.propagation {
+        set_propagation(tree.as_fd(), propagation.kind, propagation.recursive)?;
+    }
+    Ok(())
+}
+
+/// The directory to mount on. For proc and sysfs no symlink may lead there: the runtime and the program would mean
+/// different files by the same name (CVE-2019-19921, CVE-2023-27561).
+fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Result<OwnedFd> {
+    if !matches!(fstype, "proc" | "sysfs") {
+        return rootfs.directory(destination);
+    }
+    let ordinary = || anyhow!("filesystem {fstype:?} must be mounted on ordinary directory");
+    match rootfs.find_without_symlinks(destination) {
+        Ok(Some(found)) if file_type(&stat(found.as_fd())?) == SFlag::S_IFDIR => Ok(found),
+        Ok(Some(_)) => Err(ordinary()),
+        Ok(None) => {
+            rootfs.directory(destination)?;
+            // Looked up again, since a symlink may have stood in the part that existed.
+            rootfs.find_without_symlinks(destination).ok().flatten().ok_or_else(ordinary)
+        }
+        Err(error) if error.downcast_ref::<crate::sys::SysError>().is_some_and(|e| e.errno == nix::errno::Errno::ELOOP) => {
+            Err(ordinary())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Refuses to cover what is inside a procfs, however the path led there: LSM labels and sysctls are written through it
+/// (CVE-2019-16884). A procfs itself may be bound over /proc.
+fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
+    let is_proc = |fd: BorrowedFd<'_>| -> Result<bool> {
+        Ok(fstatfs(fd).named(|| "fstatfs()".to_owned())?.filesystem_type() == PROC_SUPER_MAGIC)
+    };
+    if mount.destination == Path::new("/proc") {
+        let Some(tree) = tree else { return Ok(()) };
+        if !is_proc(tree)? {
+            bail!("only a procfs may be mounted on /proc (hint: mounts inside it are refused, since labels and sysctls are written there)");
+        }
+        return Ok(());
+    }
+    if is_proc(target)? && !proc_target_allowed(&mount.destination) {
+        bail!("is inside a procfs (hint: mounts inside /proc are refused, since labels and sysctls are written there)");
+    }
+    Ok(())
+}
+
+/// A tmpfs takes the mode of the directory that it covers, unless told otherwise (as runc).
+fn with_default_mode(fstype: &str, params: &[FsParam], target: BorrowedFd<'_>) -> Result<Vec<FsParam>> {
+    let mut params = params.to_vec();
+    if fstype == "tmpfs" && !params.iter().any(|param| param.key == "mode") {
+        let mode = stat(target)?.st_mode & 0o7777;
+        params.insert(0, FsParam { key: "mode".to_owned(), value: Some(format!("{mode:o}")) });
+    }
+    Ok(params)
+}
+
+/// A new, detached mount; `None` if a value is too long for fsconfig(2).
+fn filesystem(
+    fstype: &str,
+    source: Option<&str>,
+    flags: &[&str],
+    params: &[FsParam],
+    attributes: u64,
+) -> Result<Option<OwnedFd>> {
+    let values = params.iter().filter_map(|param| param.value.as_deref()).chain(source);
+    if values.into_iter().any(|value| value.len() >= FSCONFIG_VALUE_MAX) {
+        return Ok(None);
+    }
+    let context = FsContext::open(fstype)?;
+    if let Some(source) = source {
+        context.set_string("source", source)?;
+    }
+    for flag in flags {
+        context.set_flag(flag)?;
+    }
+    set_params(&context, params)?;
+    Ok(Some(context.mount(attributes)?))
+}
+
+pub(super) fn set_params(context: &FsContext, params: &[FsParam]) -> Result<()> {
+    for FsParam { key, value } in params {
+        match value {
+            Some(value) => context.set_string(key, value)?,
+            None => context.set_flag(key)?,
+        }
+    }
+    Ok(())
+}
+
+/// mount(2), for long values such as many overlay layers. The working directory stands for the target, so that this
+/// call looks up no path either.
+fn mount_by_old_call(
+    rootfs: &Rootfs,
+    fstype: &str,
+    source: Option<&str>,
+    mount: &Mount,
+    params: &[FsParam],
+    target: BorrowedFd<'_>,
+) -> Result<()> {
+    let data: Vec<String> = params
+        .iter()
+        .map(|FsParam { key, value }| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}")))
+        .collect();
+    let readonly = if now(mount).set & MOUNT_ATTR_RDONLY != 0 { libc::MS_RDONLY } else { 0 };
+    fchdir(target).named(|| "fchdir(target)".to_owned())?;
+    mount_here(source.unwrap_or("none"), fstype, readonly, &data.join(","))?;
+    let mounted = rootfs.find(&mount.destination)?.context("internal error: the mount is not where it was put")?;
+    finish(&mounted, mount, now(mount))
+}
+
+/// `remount`: the flags and data of what an earlier entry has mounted at the destination.
+fn remount(rootfs: &Rootfs, mount: &Mount, flags: &[&str], params: &[FsParam]) -> Result<()> {
+    let mounted = rootfs
+        .find(&mount.destination)?
+        .context("nothing is mounted there to remount (hint: the entry that mounts it must come first)")?;
+    if !flags.is_empty() || !params.is_empty() {
+        let context = FsContext::pick(mounted.as_fd())?;
+        for flag in flags {
+            context.set_flag(flag)?;
+        }
+        set_params(&context, params)?;
+        context.reconfigure()?;
+    }
+    finish(&mounted, mount, mount.attrs)
+}

@@ -1,0 +1,176 @@
+//! Takes the rootfs into the new mount namespace, and at last makes it `/`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::Mode;
+use nix::unistd::{chdir, chroot, fchdir, pivot_root};
+
+use super::Init;
+use crate::plan::mounts::Propagation;
+use crate::plan::namespaces::Kind;
+use crate::safe::rootfs::Rootfs;
+use crate::sync;
+use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach as attach_tree, clone_tree, set_attributes, set_propagation};
+use crate::sys::{Named, SysError, mount_id};
+
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Decouples the namespace from the host's and attaches a clone of the rootfs over itself, so that it is a mount point
+/// and its flags are ours to change.
+pub fn attach(init: &mut Init<'_>) -> Result<()> {
+    let plan = &init.plan.rootfs;
+    if !init.plan.namespaces.has(Kind::Mount) {
+        let fd = open(&plan.path, DIRECTORY, Mode::empty()).named(|| format!("open({:?})", plan.path)).context("root.path")?;
+        init.rootfs = Some(Rootfs::new(fd));
+        return Ok(());
+    }
+    let slash = open("/", DIRECTORY, Mode::empty()).named(|| "open(\"/\")".to_owned())?;
+    propagate(slash.as_fd(), plan.propagation).context("linux.rootfsPropagation")?;
+    let tree = open_tree(init, &plan.path, true).context("root.path")?;
+    let shared = plan.propagation.kind == libc::MS_SHARED;
+    if shared {
+        // pivot_root(2) refuses a shared new root; the propagation asked for comes back after it.
+        set_propagation(tree.as_fd(), libc::MS_SLAVE, true)?;
+    }
+    let target = open(&plan.path, DIRECTORY, Mode::empty());
+    let target = match target {
+        Ok(target) => target,
+        // A user namespace's root may not be able to walk there; any directory in sight will do to hang the tree on.
+        Err(Errno::EACCES) => slash,
+        Err(errno) => return Err(SysError::new(format!("open({:?})", plan.path), errno)).context("root.path"),
+    };
+    if shared {
+        // Or the mount below would propagate to the host, and pivot_root(2) would refuse a shared parent.
+        set_propagation(mount_root(target.as_fd())?.as_fd(), libc::MS_PRIVATE, false)?;
+    }
+    attach_tree(tree.as_fd(), target.as_fd()).context("root.path")?;
+    init.rootfs = Some(Rootfs::new(tree));
+    Ok(())
+}
+
+fn propagate(fd: BorrowedFd<'_>, propagation: Propagation) -> Result<()> {
+    Ok(set_propagation(fd, propagation.kind, propagation.recursive)?)
+}
+
+/// A detached clone of what is at `path` on the host. What the root of a user namespace cannot reach is cloned for it
+/// by the parent, from this very namespace: the kernel's locks on flags and covered mounts stay in force that way.
+pub fn open_tree(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<OwnedFd> {
+    match clone_tree(path, recursive) {
+        Err(SysError { errno: Errno::EACCES, .. }) if init.plan.namespaces.has(Kind::User) => {
+            let mut body = vec![u8::from(recursive)];
+            body.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            let answer = init.ask(sync::Kind::OpenTree, &body, sync::Kind::Tree)?;
+            answer.fd.with_context(|| String::from_utf8_lossy(&answer.body).into_owned())
+        }
+        tree => Ok(tree?),
+    }
+}
+
+/// The root of the mount that the directory `fd` is on.
+fn mount_root(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let mut at = fd.try_clone_to_owned().named(|| "dup()".to_owned())?;
+    let mount = mount_id(at.as_fd())?;
+    loop {
+        let up = openat(&at, "..", DIRECTORY, Mode::empty()).named(|| "openat(\"..\")".to_owned())?;
+        if mount_id(up.as_fd())? != mount || same_file(&up, &at)? {
+            return Ok(at);
+        }
+        at = up;
+    }
+}
+
+fn same_file(a: &OwnedFd, b: &OwnedFd) -> Result<bool> {
+    let (a, b) = (crate::safe::rootfs::stat(a.as_fd())?, crate::safe::rootfs::stat(b.as_fd())?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+/// Makes the rootfs `/`. Afterwards no descriptor of ours leads outside.
+pub fn switch(init: &mut Init<'_>) -> Result<()> {
+    let plan = &init.plan.rootfs;
+    let rootfs = init.rootfs.take().context("internal error: the rootfs is not attached yet")?;
+    fchdir(&rootfs).named(|| "fchdir(rootfs)".to_owned())?;
+    if !init.plan.namespaces.has(Kind::Mount) {
+        chroot(".").named(|| "chroot(\".\")".to_owned())?;
+        return Ok(chdir("/").named(|| "chdir(\"/\")".to_owned())?);
+    }
+    if plan.readonly {
+        set_attributes(rootfs.as_fd(), MOUNT_ATTR_RDONLY, 0, false).context("root.readonly")?;
+    }
+    if plan.no_pivot {
+        move_root(&rootfs)?;
+    } else {
+        let old = (plan.propagation.kind == libc::MS_SHARED)
+            .then(|| open("/", DIRECTORY, Mode::empty()).named(|| "open(\"/\")".to_owned()))
+            .transpose()?;
+        pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;
+        if let Some(old) = old {
+            // Still shared with the host's: without this, the umount below would happen there too.
+            set_propagation(old.as_fd(), libc::MS_SLAVE, true)?;
+            fchdir(&old).named(|| "fchdir(old root)".to_owned())?;
+        }
+        // The old root now lies over the new one: one umount takes all of the host's mounts away.
+        umount2(".", MntFlags::MNT_DETACH).named(|| "umount2(\".\", MNT_DETACH)".to_owned())?;
+    }
+    chdir("/").named(|| "chdir(\"/\")".to_owned())?;
+    if plan.explicit_propagation {
+        // Again, since this is another mount than the "/" of before.
+        propagate(rootfs.as_fd(), plan.propagation).context("linux.rootfsPropagation")?;
+        if plan.propagation.recursive {
+            keep_propagation_of_mounts(init, &rootfs)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a mount asks for itself outlasts what the root asks for all below it.
+fn keep_propagation_of_mounts(init: &Init<'_>, rootfs: &Rootfs) -> Result<()> {
+    for mount in init.plan.mounts.iter().filter(|mount| !mount.propagation.is_empty()) {
+        let Some(mounted) = rootfs.find(&mount.destination)? else { continue };
+        for propagation in &mount.propagation {
+            propagate(mounted.as_fd(), *propagation).with_context(|| mount.at.clone())?;
+        }
+    }
+    Ok(())
+}
+
+/// `--no-pivot`, for a host whose root is the initial ramfs, which pivot_root(2) refuses. What is mounted elsewhere
+/// stays in the namespace, so the filesystems through which it could be reached or undone are unmounted first.
+fn move_root(rootfs: &Rootfs) -> Result<()> {
+    for place in host_mounts_of(&["proc", "sysfs"], rootfs)? {
+        match umount2(place.as_str(), MntFlags::MNT_DETACH) {
+            // Locked or in use: cover it, so that the container cannot use what it shows.
+            Err(Errno::EINVAL | Errno::EPERM) => {
+                let cover = crate::sys::mount::FsContext::open("tmpfs")?.mount(MOUNT_ATTR_RDONLY)?;
+                let target = open(place.as_str(), DIRECTORY, Mode::empty()).named(|| format!("open({place:?})"))?;
+                attach_tree(cover.as_fd(), target.as_fd())?;
+            }
+            result => result.named(|| format!("umount2({place:?}, MNT_DETACH)"))?,
+        }
+    }
+    let slash = open("/", DIRECTORY, Mode::empty()).named(|| "open(\"/\")".to_owned())?;
+    attach_tree(rootfs.as_fd(), slash.as_fd())?;
+    Ok(chroot(".").named(|| "chroot(\".\")".to_owned())?)
+}
+
+/// Where the host's mounts of these types are, the last mounted first, leaving out those of the container itself.
+fn host_mounts_of(types: &[&str], rootfs: &Rootfs) -> Result<Vec<String>> {
+    let own = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&rootfs.as_fd())))
+        .named(|| "readlink(rootfs)".to_owned())?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo").named(|| "read(\"/proc/self/mountinfo\")".to_owned())?;
+    let mut found: Vec<String> = table
+        .lines()
+        .filter_map(|line| {
+            let (mount, filesystem) = line.split_once(" - ")?;
+            let place = mount.split(' ').nth(4)?;
+            let fstype = filesystem.split(' ').next()?;
+            (types.contains(&fstype) && !Path::new(place).starts_with(&own)).then(|| place.to_owned())
+        })
+        .collect();
+    found.reverse();
+    Ok(found)
+}

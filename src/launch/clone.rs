@@ -1,0 +1,162 @@
+//! The clone: new namespaces, namespaces to join, and the one case that needs a process in between.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::init::{self, Inherited};
+use crate::plan::Plan;
+use crate::plan::namespaces::Kind;
+use crate::sys::Named;
+use crate::sys::process::{Cloned, clone, enter_namespace, exit_now, pidfd_open, wait};
+
+/// Init, as its parent sees it.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+/// The namespaces to join, opened.
+#[derive(Debug)]
+pub struct Joined(Vec<(Kind, OwnedFd)>);
+
+impl Joined {
+    fn take(&mut self, wanted: impl Fn(Kind) -> bool) -> Vec<(Kind, OwnedFd)> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(kind, _)| wanted(*kind));
+        self.0 = left;
+        taken
+    }
+}
+
+/// Opens the namespaces that are to be joined by path.
+///
+/// # Errors
+/// By JSON path, if one is missing or is no namespace of its kind.
+pub fn open_namespaces(plan: &Plan) -> Result<Joined> {
+    let mut joined = Vec::new();
+    for namespace in &plan.namespaces.entries {
+        let Some(path) = &namespace.path else { continue };
+        let fd = open_namespace(path, namespace.kind).with_context(|| format!("{}.path", namespace.at))?;
+        joined.push((namespace.kind, fd));
+    }
+    Ok(Joined(joined))
+}
+
+fn open_namespace(path: &Path, kind: Kind) -> Result<OwnedFd> {
+    // O_NONBLOCK: the path might be a fifo.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))?;
+    match crate::sys::namespace_type(fd.as_fd()) {
+        Ok(found) if u64::from(found) == kind.flag() => Ok(fd),
+        Ok(_) => bail!("{} is a namespace of another kind than {kind:?}", path.display()),
+        Err(_) => bail!("{} is no namespace (hint: give a file such as /proc/PID/ns/{})", path.display(), kind.proc_file()),
+    }
+}
+
+/// Starts init, which lives in `init::run`.
+pub fn start(plan: &Plan, mut join: Joined, cgroup: Option<OwnedFd>, mut inherited: Inherited) -> Result<Child> {
+    let flags = plan.namespaces.clone_flags();
+    // A process enters a pid namespace only by being born in it, so this one's children must be; and what a new user
+    // namespace could no longer join, it has to be born into too.
+    let new_user = plan.namespaces.is_new(Kind::User);
+    let before = join.take(|kind| kind == Kind::Pid || (new_user && kind != Kind::Mount));
+    let needs_middle = plan.namespaces.needs_middle();
+    let home = Home::leave_for(&before, plan)?;
+    inherited.join = join.0;
+    let cloned = if needs_middle {
+        through_middle(plan, cgroup, inherited)
+    } else {
+        match clone(flags, cgroup.as_ref().map(AsFd::as_fd)) {
+            Ok(Cloned::Child) => init::run(plan, inherited),
+            Ok(Cloned::Parent { pid, pidfd }) => Ok(Child { pid, pidfd }),
+            Err(error) => Err(error.into()),
+        }
+    };
+    // Back before anything else is started, hooks above all.
+    home.return_to()?;
+    cloned
+}
+
+/// The namespaces that this process left for the time of the clone.
+struct Home(Vec<(Kind, OwnedFd)>);
+
+impl Home {
+    fn leave_for(join: &[(Kind, OwnedFd)], plan: &Plan) -> Result<Self> {
+        let mut home = Self(Vec::new());
+        for (kind, fd) in join {
+            let own = format!("/proc/self/ns/{}", kind.proc_file());
+            let back = File::open(&own).named(|| format!("open({own:?})"))?;
+            let at = || plan.namespaces.joined(*kind).map(|namespace| namespace.at.clone()).unwrap_or_default();
+            match enter_namespace(fd.as_fd(), kind.flag() as i32) {
+                Ok(()) => home.0.push((*kind, back.into())),
+                Err(error) => {
+                    home.return_to()?;
+                    return Err(error).with_context(at);
+                }
+            }
+        }
+        Ok(home)
+    }
+
+    fn return_to(self) -> Result<()> {
+        for (kind, fd) in self.0.into_iter().rev() {
+            enter_namespace(fd.as_fd(), kind.flag() as i32).context("cannot return to the runtime's own namespace")?;
+        }
+        Ok(())
+    }
+}
+
+/// A new pid namespace must belong to the user namespace that is joined: someone has to enter that one first and clone
+/// from there. This someone gives its child to us (CLONE_PARENT) and ends.
+fn through_middle(plan: &Plan, cgroup: Option<OwnedFd>, mut inherited: Inherited) -> Result<Child> {
+    let (result, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC).named(|| "pipe2()".to_owned())?;
+    let middle = match clone(0, None)? {
+        Cloned::Parent { pid, .. } => pid,
+        Cloned::Child => {
+            drop(result);
+            let error = match clone_in_user_namespace(plan, cgroup, &mut inherited) {
+                Ok(Cloned::Child) => init::run(plan, inherited),
+                Ok(Cloned::Parent { pid, .. }) => {
+                    let _ = nix::unistd::write(&report, &pid.to_ne_bytes());
+                    exit_now(0);
+                }
+                Err(error) => error,
+            };
+            let _ = nix::unistd::write(&report, format!("{error:#}").as_bytes());
+            exit_now(1);
+        }
+    };
+    drop((report, inherited));
+    let mut said = Vec::new();
+    std::io::Read::read_to_end(&mut File::from(result), &mut said).named(|| "read(pipe)".to_owned())?;
+    let status = wait(middle)?;
+    match <[u8; 4]>::try_from(said.as_slice()) {
+        // Our child by CLONE_PARENT and not reaped yet, so the number is still its.
+        Ok(pid) if status == 0 => {
+            let pid = i32::from_ne_bytes(pid);
+            Ok(Child { pid, pidfd: pidfd_open(pid)? })
+        }
+        _ => bail!("{}", String::from_utf8_lossy(&said)),
+    }
+}
+
+fn clone_in_user_namespace(plan: &Plan, cgroup: Option<OwnedFd>, inherited: &mut Inherited) -> Result<Cloned> {
+    let at = || plan.namespaces.joined(Kind::User).map(|namespace| namespace.at.clone()).unwrap_or_default();
+    // What is the host's is joined with the host's privileges, before they are given up.
+    let mut later = Vec::new();
+    for (kind, fd) in inherited.join.drain(..) {
+        if kind == Kind::User || kind == Kind::Mount || enter_namespace(fd.as_fd(), kind.flag() as i32).is_err() {
+            later.push((kind, fd));
+        }
+    }
+    let user = later.iter().position(|(kind, _)| *kind == Kind::User).context("internal error: no user namespace")?;
+    enter_namespace(later.swap_remove(user).1.as_fd(), libc::CLONE_NEWUSER).with_context(at)?;
+    inherited.join = later;
+    let flags = libc::CLONE_NEWPID as u64 | libc::CLONE_PARENT as u64;
+    Ok(clone(flags, cgroup.as_ref().map(AsFd::as_fd))?)
+}

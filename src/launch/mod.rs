@@ -1,0 +1,194 @@
+//! The parent's half of making a container: everything on the host that the Plan asks for, from the state directory to
+//! the finished record. Whatever fails, nothing stays behind.
+
+mod clone;
+pub mod console;
+mod ids;
+pub mod netdev;
+pub mod notify;
+pub mod run;
+mod serve;
+pub mod signals;
+pub mod sockets;
+pub mod start;
+pub mod terminal;
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::cgroup::Cgroup;
+use crate::error::InputError;
+use crate::init::Inherited;
+use crate::plan::Plan;
+use crate::state::{Container, Dir, Record, status};
+use crate::sync::Channel;
+use crate::sys::Named;
+use crate::sys::process::{pidfd_send_signal, wait};
+use clone::Child;
+
+/// What the command line says about the making, beyond the Plan.
+#[derive(Debug)]
+pub struct Request {
+    /// The state root.
+    pub root: PathBuf,
+    /// Set the state root's sticky bit (a default root below $XDG_RUNTIME_DIR).
+    pub sticky_root: bool,
+    pub pid_file: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
+    /// Where the terminal's master goes: a connected socket.
+    pub console: Option<OwnedFd>,
+    /// Descriptors from 3 on that the program keeps: `--preserve-fds` and LISTEN_FDS.
+    pub preserve_fds: u32,
+    /// Make the sd_notify socket in the state directory.
+    pub notify: bool,
+}
+
+/// A container that has just been created: its init waits for `start`.
+#[derive(Debug)]
+pub struct Created {
+    pub container: Container,
+    /// Init, our child.
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
+/// Makes the container and leaves its init waiting.
+///
+/// # Errors
+/// One line that names what failed; the container is gone again.
+pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -> Result<Created> {
+    check_preserved(request.preserve_fds)?;
+    // Looked at first: they are the user's words, and nothing has been made yet.
+    let join = clone::open_namespaces(plan)?;
+    let pidfd_socket = request.pidfd_socket.as_deref().map(sockets::connect_pidfd).transpose()?;
+    let console = request.console.take();
+    let dir = Dir::create(&request.root, &plan.id, request.sticky_root)?;
+    let record = Record::new(plan, crate::state::time::now());
+    let mut making = Making { plan, request: &request, dir: Some(dir), cgroup: None, child: None };
+    match making.all(record, join, console, warn) {
+        Ok(record) => {
+            let child = making.child.take().context("internal error: no child")?;
+            if let Some(socket) = pidfd_socket {
+                sockets::send_pidfd(socket.as_fd(), child.pidfd.as_fd()).context("--pidfd-socket")?;
+            }
+            let dir = making.dir.take().context("internal error: no state directory")?;
+            Ok(Created { container: Container { dir, record }, pid: child.pid, pidfd: child.pidfd })
+        }
+        Err(error) => {
+            making.undo(warn);
+            Err(error)
+        }
+    }
+}
+
+/// What has been made so far, so that it can be unmade.
+struct Making<'a> {
+    plan: &'a Plan,
+    request: &'a Request,
+    dir: Option<Dir>,
+    cgroup: Option<Cgroup>,
+    child: Option<Child>,
+}
+
+impl Making<'_> {
+    fn all(
+        &mut self,
+        mut record: Record,
+        join: clone::Joined,
+        console: Option<OwnedFd>,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Record> {
+        let plan = self.plan;
+        let dir = self.dir.as_ref().context("internal error: no state directory")?;
+        // Before anything else exists: whoever kills us now, `delete --force` finds the rest by this.
+        record.write(dir)?;
+        if self.request.notify {
+            notify::make_directory(dir)?;
+        }
+        let (exec_fifo, exec_log) = dir.make_start_files()?;
+        let cgroup = self.cgroup.insert(Cgroup::create(&plan.cgroup)?);
+        let fds = cgroup.join_fds()?;
+        let (channel, theirs) = Channel::pair()?;
+        let inherited = Inherited {
+            channel: theirs,
+            join: Vec::new(),
+            cgroup_tasks: fds.tasks,
+            console,
+            exec_fifo,
+            exec_log,
+            preserve_fds: self.request.preserve_fds,
+        };
+        let child = clone::start(plan, join, fds.v2, inherited)?;
+        let child = self.child.insert(child);
+        serve::until_ready(plan, child, &channel, &self.request.root, cgroup, warn)?;
+        record.init = Some(status::identify(child.pid, child.pidfd.as_fd())?);
+        record.write(dir)?;
+        if let Some(path) = &self.request.pid_file {
+            write_pid_file(path, child.pid).context("--pid-file")?;
+        }
+        channel.send(crate::sync::Kind::Committed, &[])?;
+        Ok(record)
+    }
+
+    /// Ends the child and removes what exists, in the reverse order. What cannot be removed is told, and stays findable
+    /// for `delete --force`.
+    fn undo(mut self, warn: &mut dyn FnMut(String)) {
+        let born = self.child.take().map(|child| {
+            // Already gone is as good.
+            let _ = pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+            let _ = wait(child.pid);
+        });
+        if let Some(cgroup) = self.cgroup.take()
+            && let Err(error) = cgroup.kill(libc::SIGKILL).and_then(|()| cgroup.remove())
+        {
+            warn(format!("{error:#}"));
+            return;
+        }
+        if born.is_some() {
+            let state = crate::state::view::HookState::of(self.plan, "stopped", 0).to_json();
+            crate::hooks::run_each(&self.plan.hooks.poststop, &state, Some(&self.plan.bundle), |error| {
+                warn(format!("{error:#}"));
+            });
+        }
+        if let Some(dir) = self.dir.take()
+            && let Err(error) = dir.remove()
+        {
+            warn(format!("{error:#}"));
+        }
+    }
+}
+
+/// Every descriptor that is to be kept must be there: a number off by one would hand the program some other file.
+fn check_preserved(count: u32) -> Result<()> {
+    for fd in 3..3 + count as i32 {
+        // Not owned here, and not closed: it is the caller's.
+        let open = fcntl(crate::sys::borrow(fd), FcntlArg::F_GETFD);
+        if open.is_err() {
+            return Err(InputError::new("--preserve-fds", format!("{count} are asked for, but descriptor {fd} is not open"))
+                .hint("it counts the open descriptors from 3 on, besides those of LISTEN_FDS")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Writes the pid without a newline; a reader sees the whole number or no file (containerd reads it at once).
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().with_context(|| format!("{}: is not a file name", path.display()))?;
+    let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+        file.write_all(pid.to_string().as_bytes())?;
+        std::fs::rename(&temporary, path)
+    };
+    write().named(|| format!("write({path:?})")).inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The parent's side of the protocol in `sync.rs`.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{chroot, fchdir};
+
+use super::clone::Child;
+use super::{ids, netdev};
+use crate::cgroup::Cgroup;
+use crate::hooks;
+use crate::plan::Plan;
+use crate::plan::namespaces::Kind;
+use crate::seccomp;
+use crate::state::view::HookState;
+use crate::sync::{self, Channel};
+use crate::sys::Named;
+use crate::sys::mount::clone_tree;
+use crate::sys::process::{enter_namespace, set_rlimit};
+
+/// Gives the child what it needs and serves its requests until it is ready to be started.
+///
+/// # Errors
+/// The child's own, or ours; the child is still there to be ended.
+pub fn until_ready(
+    plan: &Plan,
+    child: &Child,
+    channel: &Channel,
+    root: &Path,
+    cgroup: &Cgroup,
+    warn: &mut dyn FnMut(String),
+) -> Result<()> {
+    ids::map(plan.id_maps.as_ref(), child.pid)?;
+    ids::adjust_oom_score(plan, child.pid, plan.cgroup.rootless)?;
+    if !plan.net_devices.is_empty() {
+        let path = format!("/proc/{}/ns/net", child.pid);
+        let namespace = File::open(&path).named(|| format!("open({path:?})"))?;
+        netdev::move_all(&plan.net_devices, namespace.as_fd())?;
+    }
+    // Nobody reads if the child has failed already: its own words, read below, are the better error.
+    let mut sent = channel.send(sync::Kind::Go, &child.pid.to_ne_bytes());
+    if let Some(filter) = &plan.seccomp
+        && sent.is_ok()
+    {
+        // Beside the child's mounts, when it has to be compiled.
+        sent = channel.send(sync::Kind::Seccomp, &seccomp::bpf(root, filter)?);
+    }
+    loop {
+        let Some(packet) = channel.receive()? else {
+            return Err(sent.err().unwrap_or_else(|| died(plan, child)));
+        };
+        match packet.kind {
+            sync::Kind::TimeOffsets => {
+                ids::shift_clocks(plan, child.pid)?;
+                let path = format!("/proc/{}/ns/time_for_children", child.pid);
+                let namespace = File::open(&path).named(|| format!("open({path:?})"))?;
+                channel.send_with(sync::Kind::Tree, &[], Some(namespace.as_fd()))?;
+            }
+            sync::Kind::OpenTree => match open_tree(child, &packet.body) {
+                Ok(tree) => channel.send_with(sync::Kind::Tree, &[], Some(tree.as_fd()))?,
+                Err(error) => channel.send(sync::Kind::Tree, format!("{error:#}").as_bytes())?,
+            },
+            sync::Kind::RunHooks => {
+                run_hooks(plan, child)?;
+                channel.send(sync::Kind::Done, &[])?;
+            }
+            sync::Kind::Rlimit => {
+                set_limit(plan, child, &packet.body)?;
+                channel.send(sync::Kind::Done, &[])?;
+            }
+            sync::Kind::Warn => warn(String::from_utf8_lossy(&packet.body).into_owned()),
+            sync::Kind::Ready => return cgroup.apply_late(&plan.cgroup.limits),
+            sync::Kind::Failed => {
+                let (phase, text) = sync::parse_failure(&packet.body);
+                return Err(if phase == "internal error" { anyhow!("{phase} in init: {text}") } else { anyhow!(text) });
+            }
+            other => bail!("internal error: unexpected {other:?} from init"),
+        }
+    }
+}
+
+/// The child is gone without a word. A limit on memory is the usual reason.
+fn died(plan: &Plan, child: &Child) -> anyhow::Error {
+    let status = crate::sys::process::wait(child.pid).unwrap_or_default();
+    let how = if libc::WIFSIGNALED(status) {
+        format!("was killed by signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exited with status {}", libc::WEXITSTATUS(status))
+    };
+    let limit = plan.cgroup.limits.writes.iter().find(|write| {
+        libc::WIFSIGNALED(status) && write.controller == "memory" && write.json.ends_with("memory.limit")
+    });
+    match limit {
+        Some(write) => anyhow!("init {how} while the container was made (hint: {} = {} may be too small)", write.json, write.value),
+        None => anyhow!("init {how} while the container was made"),
+    }
+}
+
+/// prestart and createRuntime hooks, in the runtime's own namespaces.
+fn run_hooks(plan: &Plan, child: &Child) -> Result<()> {
+    let state = HookState::of(plan, "creating", child.pid).to_json();
+    hooks::run_all(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
+    hooks::run_all(&plan.hooks.create_runtime, &state, Some(&plan.bundle))
+}
+
+fn set_limit(plan: &Plan, child: &Child, at: &[u8]) -> Result<()> {
+    let process = plan.process.as_ref().context("internal error: limits without a process")?;
+    let limit = process
+        .rlimits
+        .iter()
+        .find(|limit| limit.at.as_bytes() == at)
+        .context("internal error: init asks for a limit that is not in the Plan")?;
+    set_rlimit(child.pid, limit.resource, limit.soft, limit.hard)
+        .with_context(|| format!("{} (hint: a hard limit is raised only with CAP_SYS_RESOURCE)", limit.at))
+}
+
+/// Clones a tree for the child, from within its mount namespace, where the kernel's locks on flags and covered mounts
+/// are in force, but with our privileges over the path.
+fn open_tree(child: &Child, request: &[u8]) -> Result<OwnedFd> {
+    let (recursive, path) = request.split_first().context("internal error: an empty request")?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let here = Place::save()?;
+    enter_namespace(child.pidfd.as_fd(), Kind::Mount.flag() as i32)?;
+    let tree = clone_tree(path, *recursive == 1);
+    here.return_to()?;
+    Ok(tree?)
+}
+
+/// Mount namespace, root and working directory: setns(2) into a mount namespace resets the last two, and a chrooted
+/// runtime would find itself outside.
+struct Place {
+    namespace: OwnedFd,
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl Place {
+    fn save() -> Result<Self> {
+        let directory = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let open = |path: &str, flags| open(path, flags, Mode::empty()).named(|| format!("open({path:?})"));
+        Ok(Self {
+            namespace: open("/proc/self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC)?,
+            root: open("/", directory)?,
+            cwd: open(".", directory)?,
+        })
+    }
+
+    fn return_to(self) -> Result<()> {
+        enter_namespace(self.namespace.as_fd(), Kind::Mount.flag() as i32)?;
+        let enter = |fd: BorrowedFd<'_>| fchdir(fd).named(|| "fchdir()".to_owned());
+        enter(self.root.as_fd())?;
+        chroot(".").named(|| "chroot(\".\")".to_owned())?;
+        Ok(enter(self.cwd.as_fd())?)
+    }
+}

@@ -1,0 +1,57 @@
+//! Descriptors handed to other programs over unix sockets: the terminal's master, init's pidfd.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::fcntl::{OFlag, open};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
+use nix::sys::stat::Mode;
+
+use crate::sys::Named;
+
+/// Connects to the stream socket at `path`, which may be longer than the 107 bytes of a socket address.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .named(|| "socket(AF_UNIX)".to_owned())?;
+    // Kept open until the connection is made: the short form of a long path goes through it.
+    let (address, _directory) = address(path)?;
+    connect(socket.as_raw_fd(), &address).named(|| format!("connect({path:?})"))?;
+    Ok(socket)
+}
+
+fn address(path: &Path) -> Result<(UnixAddr, Option<OwnedFd>)> {
+    if let Ok(address) = UnixAddr::new(path) {
+        return Ok((address, None));
+    }
+    let name = path.file_name().with_context(|| format!("{}: is no socket", path.display()))?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(parent, flags, Mode::empty()).named(|| format!("open({parent:?})"))?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    let address = UnixAddr::new(&short).named(|| format!("connect({path:?})"))?;
+    Ok((address, Some(directory)))
+}
+
+/// Connects to `--pidfd-socket`, before anything is made.
+pub fn connect_pidfd(path: &Path) -> Result<OwnedFd> {
+    connect_stream(path).context("--pidfd-socket (hint: somebody must listen on this unix socket)")
+}
+
+/// Sends init's pidfd with the word that runc sends beside it.
+pub fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
+    send(socket, "pidfd", pidfd)
+}
+
+/// Sends one descriptor, and `name` as the data that SCM_RIGHTS needs (unix(7)).
+pub fn send(socket: BorrowedFd<'_>, name: &str, fd: BorrowedFd<'_>) -> Result<()> {
+    let fds = [fd.as_raw_fd()];
+    let iov = [IoSlice::new(name.as_bytes())];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<UnixAddr>(socket.as_raw_fd(), &iov, &rights, MsgFlags::MSG_NOSIGNAL, None)
+        .named(|| format!("sendmsg({name:?})"))?;
+    Ok(())
+}

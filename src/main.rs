@@ -1,0 +1,24 @@
+//! oarlock, an OCI container runtime: argv → seal? → cli → exit code. docs/architecture.md draws the flow.
+
+mod bundle;
+mod cgroup;
+mod cli;
+mod error;
+mod features;
+mod hooks;
+mod host;
+mod init;
+mod launch;
+mod log;
+mod plan;
+mod safe;
+mod seccomp;
+mod state;
+mod sync;
+mod sys;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

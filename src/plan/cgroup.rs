@@ -1,0 +1,290 @@
+//! `linux.cgroupsPath` and `linux.resources`, compiled into directories and an ordered list of file writes. Pure: what
+//! is decided here is printed by `plan` and carried out by [`crate::cgroup`]; nothing here touches the host.
+
+mod cpu;
+mod devices;
+mod io;
+mod memory;
+mod other;
+mod path;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{LinuxResources, Spec};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::layout::{Kind, Layout};
+use crate::error::InputError;
+
+pub use devices::{DeviceRule, DeviceType};
+
+type Result<T> = std::result::Result<T, InputError>;
+
+/// Everything about the container's cgroup, decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CgroupPlan {
+    pub place: Place,
+    pub limits: Limits,
+    /// The uid that gets a delegated v2 cgroup (the container has its own cgroup namespace and a writable mount of it).
+    pub owner: Option<u32>,
+    /// Failing for want of permission is no error where `explicit` is false and no limit needs the cgroup.
+    pub rootless: bool,
+    /// Whether `linux.cgroupsPath` was given.
+    pub explicit: bool,
+}
+
+/// The directories, one for each hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    pub kind: Kind,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub v1: Vec<Dir>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v2: Option<Dir>,
+}
+
+/// One directory of one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dir {
+    /// v1: what is mounted there (`["cpu", "cpuacct"]`, `["name=systemd"]`). v2: what the root offers.
+    pub controllers: Vec<String>,
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// Below `mount`: at least one ordinary component, and no `.` or `..`.
+    pub below: PathBuf,
+}
+
+impl Dir {
+    pub fn path(&self) -> PathBuf {
+        self.mount.join(&self.below)
+    }
+
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+}
+
+/// `linux.resources`, ready to be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// v2 controllers to enable on the way down.
+    pub enable: Vec<String>,
+    /// Numbers that must exceed what is in use now (`checkBeforeUpdate`), looked at before the first write.
+    pub checks: Vec<Check>,
+    /// In this order, before a process joins.
+    pub writes: Vec<Write>,
+    /// After init has joined: what would keep clone3 from placing it there.
+    pub late: Vec<Write>,
+    /// v2: the device rules, in order, the last match deciding. `None`: no program. On v1 they are among `writes`.
+    pub devices: Option<Vec<DeviceRule>>,
+}
+
+/// One value for one file of one controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Write {
+    /// `memory`, `cpu`, …; `cgroup` for v2's core files.
+    pub controller: String,
+    pub file: String,
+    pub value: String,
+    /// Where the value stands in the input: `linux.resources.memory.limit`.
+    pub json: String,
+    pub on_error: OnError,
+}
+
+/// What a failing write means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnError {
+    /// It is reported.
+    Fail,
+    /// The file may be missing (ENOENT): the value is what holds without it.
+    IgnoreMissing,
+    /// The kernel may find it invalid (EINVAL): another write of the plan overrules it.
+    IgnoreInvalid,
+    /// EINVAL now may be due to a value written further down: tried again after the controller's other writes.
+    RetryLast,
+    /// Where the file is missing, this one takes the value in its own form.
+    Or { file: String, value: String },
+}
+
+/// A number refused unless it exceeds the one in `file` (bytes).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    pub controller: String,
+    pub file: String,
+    pub value: u64,
+    pub json: String,
+}
+
+/// Compiles the container's place and limits. What is lawful but has no effect is told in `warn`. `rootless`: the
+/// runtime has no privileges over the host's cgroups.
+///
+/// Errors name the JSON path: a value the kernel is known to refuse, or a limit whose controller the host lacks.
+pub fn compile(spec: &Spec, id: &str, layout: &Layout, rootless: bool, warn: &mut Vec<String>) -> Result<CgroupPlan> {
+    let linux = spec.linux().as_ref();
+    let given = linux.and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
+    let place = path::place(given, id, layout)?;
+    if place.v1.is_empty() && place.v2.is_none() {
+        if !rootless {
+            return Err(InputError::new("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host")
+                .hint("mount cgroup2 at /sys/fs/cgroup"));
+        }
+        warn.push("no cgroup hierarchy is mounted: the container runs without a cgroup".into());
+    }
+
+    let mut out = Out::new("linux.resources", layout, warn);
+    if let Some(r) = linux.and_then(|l| l.resources().as_ref()) {
+        out.resources(r, false)?;
+    }
+    devices::compile(spec, rootless, &mut out)?;
+    let mut limits = out.limits;
+    limits.enable = enable(layout, &limits);
+    Ok(CgroupPlan {
+        owner: if place.kind == Kind::V2 { path::owner(spec) } else { None },
+        place,
+        limits,
+        rootless,
+        explicit: given.is_some(),
+    })
+}
+
+/// Compiles `update`'s resources; `at` is the JSON path of `resources` (empty for a document of its own). Device rules
+/// stay as they are.
+pub fn compile_update(r: &LinuxResources, at: &str, layout: &Layout, warn: &mut Vec<String>) -> Result<Limits> {
+    let mut out = Out::new(at, layout, warn);
+    out.resources(r, true)?;
+    let mut limits = out.limits;
+    limits.enable = enable(layout, &limits);
+    Ok(limits)
+}
+
+/// Pure v2: all controllers, since `events --stats` reads them too. Hybrid: only those that a limit needs, for the host
+/// may keep them for v1.
+fn enable(layout: &Layout, limits: &Limits) -> Vec<String> {
+    let Some(v2) = &layout.v2 else {
+        return Vec::new();
+    };
+    let wanted = |c: &&String| {
+        layout.kind() == Kind::V2
+            || limits.writes.iter().chain(&limits.late).any(|w| w.controller == **c && layout.v1(c).is_none())
+    };
+    v2.controllers.iter().filter(wanted).cloned().collect()
+}
+
+/// Which kind of hierarchy holds a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// The limits being compiled.
+struct Out<'a> {
+    at: &'a str,
+    layout: &'a Layout,
+    warn: &'a mut Vec<String>,
+    limits: Limits,
+}
+
+impl<'a> Out<'a> {
+    fn new(at: &'a str, layout: &'a Layout, warn: &'a mut Vec<String>) -> Self {
+        Self { at, layout, warn, limits: Limits::default() }
+    }
+
+    /// The JSON path of `field`.
+    fn at(&self, field: &str) -> String {
+        if self.at.is_empty() { field.to_owned() } else { format!("{}.{field}", self.at) }
+    }
+
+    /// All but the device rules, in the order of writing.
+    fn resources(&mut self, r: &LinuxResources, update: bool) -> Result<()> {
+        if let Some(cpu) = r.cpu() {
+            cpu::cpuset(cpu, self)?;
+        }
+        if let Some(memory) = r.memory() {
+            memory::compile(memory, update, self)?;
+        }
+        if let Some(cpu) = r.cpu() {
+            cpu::compile(cpu, self)?;
+        }
+        if let Some(pids) = r.pids() {
+            other::pids(pids, update, self)?;
+        }
+        if let Some(block) = r.block_io() {
+            io::compile(block, self)?;
+        }
+        other::hugepages(r.hugepage_limits().as_deref().unwrap_or_default(), self)?;
+        if let Some(network) = r.network() {
+            other::network(network, self)?;
+        }
+        if let Some(rdma) = r.rdma() {
+            other::rdma(rdma, self)?;
+        }
+        if let Some(unified) = r.unified() {
+            other::unified(unified, self)?;
+        }
+        Ok(())
+    }
+
+    /// Where `controller` lives: v1 first, for a controller mounted there does not exist on v2.
+    fn find(&self, controller: &str) -> Option<Version> {
+        if self.layout.v1(controller).is_some() {
+            return Some(Version::V1);
+        }
+        let v2 = self.layout.v2.as_ref()?;
+        v2.controllers.iter().any(|c| c == controller).then_some(Version::V2)
+    }
+
+    /// [`Self::find`] for a limit that must be kept; `v1`, `v2` are the controller's two names.
+    fn need(&self, v1: &str, v2: &str, field: &str) -> Result<Version> {
+        if let Some(version) = self.find(v1).or_else(|| self.find(v2)) {
+            return Ok(version);
+        }
+        let name = if self.layout.kind() == Kind::V1 { v1 } else { v2 };
+        Err(InputError::new(self.at(field), format!("this host has no {name:?} cgroup controller")).hint(format!(
+            "the kernel must be built with it, booted without cgroup_disable={name}, and the controller be mounted"
+        )))
+    }
+
+    /// As [`Self::need`], but a limit that amounts to none needs no controller.
+    fn need_unless(&self, unlimited: bool, v1: &str, v2: &str, field: &str) -> Result<Option<Version>> {
+        match self.need(v1, v2, field) {
+            Err(_) if unlimited => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn refuse<T>(&self, field: &str, what: impl Into<String>) -> Result<T> {
+        Err(InputError::new(self.at(field), what))
+    }
+
+    fn write(&mut self, controller: &str, file: impl Into<String>, value: impl ToString, field: &str) {
+        self.write_or(controller, file, value, field, OnError::Fail);
+    }
+
+    fn write_or(
+        &mut self,
+        controller: &str,
+        file: impl Into<String>,
+        value: impl ToString,
+        field: &str,
+        on_error: OnError,
+    ) {
+        let json = self.at(field);
+        self.limits.writes.push(Write {
+            controller: controller.into(),
+            file: file.into(),
+            value: value.to_string(),
+            json,
+            on_error,
+        });
+    }
+}

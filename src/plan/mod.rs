@@ -1,0 +1,164 @@
+//! The Plan: a container as plain data in which every decision is already made. `compile` is a pure function of the
+//! document, the options and the host's facts: it touches nothing, so whatever the user can get wrong is found here,
+//! before anything exists on the host. Carrying the Plan out is `launch/` (the parent's half) and `init/` (the child's).
+
+pub mod cgroup;
+pub mod devices;
+pub mod hooks;
+pub mod idmap;
+pub mod lsm;
+pub mod mounts;
+pub mod namespaces;
+pub mod netdev;
+pub mod paths;
+pub mod process;
+pub mod refuse;
+pub mod seccomp;
+pub mod sysctl;
+#[cfg(test)]
+mod testing;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde::Serialize;
+
+use crate::error::InputError;
+use crate::host::Facts;
+
+pub type Result<T> = std::result::Result<T, InputError>;
+
+/// Everything about one container, decided. `oarlock plan` prints it; `launch/` and `init/` walk it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    pub id: String,
+    pub oci_version: String,
+    /// The bundle's absolute directory.
+    pub bundle: PathBuf,
+    pub annotations: BTreeMap<String, String>,
+    pub namespaces: namespaces::Namespaces,
+    /// The maps of a new user namespace; `None` when none is made.
+    pub id_maps: Option<idmap::IdMaps>,
+    pub cgroup: cgroup::CgroupPlan,
+    pub net_devices: Vec<netdev::NetDevice>,
+    pub rootfs: mounts::Rootfs,
+    pub mounts: Vec<mounts::Mount>,
+    pub dev: devices::Dev,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub sysctl: Vec<sysctl::Sysctl>,
+    /// Absolute and normalised; missing ones are skipped when the plan is carried out (runtime-spec, maskedPaths).
+    pub masked_paths: Vec<PathBuf>,
+    pub readonly_paths: Vec<PathBuf>,
+    /// `None` when the document has no `process`: such a container can be created, never started.
+    pub process: Option<process::Process>,
+    pub seccomp: Option<seccomp::Filter>,
+    pub hooks: hooks::Hooks,
+    /// What stands against making this container on this host: it compiles, but `create` refuses it.
+    pub obstacles: Vec<InputError>,
+    /// Give init a session keyring of its own (`--no-new-keyring` keeps the caller's).
+    pub new_keyring: bool,
+}
+
+/// What the command line adds to the document.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub id: String,
+    /// The bundle's absolute directory.
+    pub bundle: PathBuf,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    /// No privileges over the host (see `--rootless`): failures to reach cgroups are tolerated where nothing was asked.
+    pub rootless: bool,
+    /// `--systemd-cgroup`.
+    pub systemd_cgroup: bool,
+    /// File descriptors passed by socket activation (`LISTEN_FDS` of our own environment).
+    pub listen_fds: u32,
+    /// The container's directory below the state root; the directory of the notify socket is in it.
+    pub state_dir: PathBuf,
+    /// `NOTIFY_SOCKET` was set in our environment: the container gets `/run/notify` and the variable.
+    pub notify_socket: Option<PathBuf>,
+}
+
+/// Decides everything about the container in `spec`.
+///
+/// Lines for the log (things the specification wants warned about, never refused) are pushed onto `warn`.
+///
+/// # Errors
+/// The first mistake in the document, named by its JSON path.
+pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<String>) -> Result<Plan> {
+    refuse::unsupported(spec, options)?;
+    let namespaces = namespaces::compile(spec)?;
+    let id_maps = idmap::compile(spec, &namespaces, facts)?;
+    let cgroup = cgroup::compile(spec, &options.id, &facts.cgroup, options.rootless, warn)?;
+    let mut process = spec
+        .process()
+        .as_ref()
+        .map(|process| process::compile(process, options, warn))
+        .transpose()?;
+    if let Some(process) = &mut process {
+        process.personality = process::personality(spec);
+    }
+    let mut obstacles = Vec::new();
+    let (hostname, domainname) = namespaces::names(spec, &namespaces)?;
+    let linux = spec.linux().as_ref();
+    Ok(Plan {
+        id: options.id.clone(),
+        oci_version: spec.version().clone(),
+        bundle: options.bundle.clone(),
+        annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+        net_devices: netdev::compile(spec, &namespaces, &mut obstacles)?,
+        rootfs: mounts::rootfs(spec, options, &namespaces)?,
+        mounts: mounts::compile(spec, options, &namespaces, id_maps.as_ref(), &cgroup, warn)?,
+        dev: devices::compile(spec, &namespaces, facts)?,
+        hostname,
+        domainname,
+        sysctl: sysctl::compile(spec, &namespaces)?,
+        masked_paths: paths::masked(linux, &namespaces)?,
+        readonly_paths: paths::readonly(linux, &namespaces)?,
+        seccomp: linux
+            .and_then(|linux| linux.seccomp().as_ref())
+            .map(|profile| {
+                let nnp = process.as_ref().is_some_and(|p| p.no_new_privileges);
+                seccomp::compile(profile, "linux.seccomp", nnp, warn)
+            })
+            .transpose()?,
+        hooks: hooks::compile(spec)?,
+        new_keyring: !options.no_new_keyring,
+        obstacles,
+        namespaces,
+        id_maps,
+        cgroup,
+        process,
+    })
+}
+
+/// Refuses a string that cannot be handed to the kernel: one with a NUL byte.
+pub(crate) fn no_nul<'a>(at: &str, text: &'a str) -> Result<&'a str> {
+    if text.contains('\0') {
+        return Err(InputError::new(at, "has a NUL byte"));
+    }
+    Ok(text)
+}
+
+/// An absolute path without `.` and `..`, as the kernel would see it were there no symlinks; `None` if it is relative.
+/// `..` at the root stays at the root.
+pub(crate) fn normalise(path: &Path) -> Option<PathBuf> {
+    use std::path::Component;
+    if !path.is_absolute() {
+        return None;
+    }
+    let mut out = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Some(out)
+}

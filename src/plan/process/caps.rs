@@ -1,0 +1,66 @@
+//! `process.capabilities` as bits. Names that nobody knows were dropped, with a warning, when the document was read.
+
+use std::str::FromStr;
+
+use oci_spec::runtime::LinuxCapabilities;
+
+use super::super::Result;
+use super::Capabilities;
+use crate::error::InputError;
+
+/// The five sets exactly as asked, but for ambient capabilities that the kernel would refuse: runc warns of those.
+///
+/// # Errors
+/// An effective capability that is not permitted: capset(2) refuses it.
+pub fn compile(sets: &LinuxCapabilities, warn: &mut Vec<String>) -> Result<Capabilities> {
+    let mut caps = Capabilities {
+        bounding: bits("bounding", sets.bounding())?,
+        effective: bits("effective", sets.effective())?,
+        inheritable: bits("inheritable", sets.inheritable())?,
+        permitted: bits("permitted", sets.permitted())?,
+        ambient: bits("ambient", sets.ambient())?,
+    };
+    let beyond = caps.effective & !caps.permitted;
+    if beyond != 0 {
+        let what = format!("{} not permitted", names(beyond));
+        return Err(InputError::new("process.capabilities.effective", what)
+            .hint("add it to process.capabilities.permitted as well"));
+    }
+    let beyond = caps.ambient & !(caps.permitted & caps.inheritable);
+    if beyond != 0 {
+        let what = "an ambient capability must be permitted and inheritable too";
+        warn.push(format!(
+            "process.capabilities.ambient: left out {}: {what}",
+            names(beyond)
+        ));
+        caps.ambient &= !beyond;
+    }
+    Ok(caps)
+}
+
+fn bits(set: &str, given: &Option<oci_spec::runtime::Capabilities>) -> Result<u64> {
+    given.iter().flatten().try_fold(0, |bits, capability| {
+        let name = format!("CAP_{capability}");
+        caps::Capability::from_str(&name)
+            .map(|cap| bits | cap.bitmask())
+            .map_err(|_| {
+                InputError::new(
+                    format!("process.capabilities.{set}"),
+                    format!("unknown capability {name}"),
+                )
+            })
+    })
+}
+
+/// In the kernel's order.
+fn names(bits: u64) -> String {
+    let mut all: Vec<_> = caps::all()
+        .into_iter()
+        .filter(|cap| bits & cap.bitmask() != 0)
+        .collect();
+    all.sort_by_key(caps::Capability::index);
+    all.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

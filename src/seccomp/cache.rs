@@ -1,0 +1,209 @@
+//! Compiled profiles, kept as `STATE_ROOT/.cache/seccomp/HASH`. Only ever makes things faster: whatever is wrong with
+//! an entry, it is compiled anew and replaced, and a cache that cannot be written is no error.
+//!
+//! An entry holds the whole key, compared on every read: the hash in its name need not resist anybody.
+
+use std::fs::File;
+use std::io::{Read, Result, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use super::names::library_version;
+use crate::plan::seccomp::Program;
+
+/// The directories below the state root.
+const DIRECTORIES: [&str; 2] = [".cache", "seccomp"];
+
+/// Where this many entries are, all go before one more is added: profiles are few where they are not generated, and
+/// the state root is often memory.
+const MAX_ENTRIES: usize = 128;
+
+const MAGIC: [u8; 8] = *b"oarlkbpf";
+
+/// Magic, length of the key, length of the BPF, hash of the BPF; then the key and the BPF.
+const HEADER: usize = 8 + 4 + 4 + 8;
+
+/// What makes BPF from a program, as a number: entries of another build are not taken.
+const BUILD: u64 = hash(include_bytes!("compile.rs"))
+    ^ hash(include_bytes!("enosys.rs")).rotate_left(1)
+    ^ hash(include_bytes!("names.rs")).rotate_left(2);
+
+/// Everything that the BPF depends on.
+pub(super) struct Key {
+    bytes: Vec<u8>,
+    name: String,
+}
+
+impl Key {
+    /// `None` if the program cannot be written down.
+    pub fn of(program: &Program) -> Option<Self> {
+        let (major, minor, micro) = library_version();
+        let mut bytes = format!(
+            "{} {BUILD:016x} libseccomp-{major}.{minor}.{micro} ",
+            env!("CARGO_PKG_VERSION")
+        )
+        .into_bytes();
+        serde_json::to_writer(&mut bytes, program).ok()?;
+        let name = format!("{:016x}", hash(&bytes));
+        Some(Self { bytes, name })
+    }
+}
+
+/// The BPF of `key`, if the cache below the state root `root` has it and nobody but us can have put it there.
+pub(super) fn load(root: &Path, key: &Key) -> Option<Vec<u8>> {
+    let mut dir = open_root(root).ok()?;
+    for name in DIRECTORIES {
+        dir = open_ours(&dir, name, OFlag::O_DIRECTORY, Mode::empty())?;
+    }
+    let mut content = Vec::new();
+    File::from(open_ours(
+        &dir,
+        &key.name,
+        OFlag::O_RDONLY | OFlag::O_NONBLOCK,
+        Mode::empty(),
+    )?)
+    .read_to_end(&mut content)
+    .ok()?;
+    decode(content, key)
+}
+
+/// Keeps `bpf` under `key` below the state root `root`, in place of whatever is there. Readers see the old entry or
+/// the new one.
+///
+/// # Errors
+/// Whatever a full, read-only or foreign directory gives; the cache is as before then.
+pub(super) fn store(root: &Path, key: &Key, bpf: &[u8]) -> Result<()> {
+    let mut dir = open_root(root)?;
+    for name in DIRECTORIES {
+        match mkdirat(&dir, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        dir = open_ours(&dir, name, OFlag::O_DIRECTORY, Mode::empty()).ok_or(Errno::EPERM)?;
+    }
+    make_room(root, &dir)?;
+    let temporary = format!("{}.{}", key.name, std::process::id());
+    let written = write(&dir, &temporary, &encode(key, bpf))
+        .and_then(|()| Ok(renameat(&dir, temporary.as_str(), &dir, key.name.as_str())?));
+    if written.is_err() {
+        let _ = unlinkat(&dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    written
+}
+
+fn open_root(root: &Path) -> nix::Result<OwnedFd> {
+    openat(
+        AT_FDCWD,
+        root,
+        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// Opens `name` in `dir` if it is ours, and nobody else has any right to it.
+fn open_ours(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> Option<OwnedFd> {
+    let fd = openat(
+        dir,
+        name,
+        flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        mode,
+    )
+    .ok()?;
+    let wanted = if flags.contains(OFlag::O_DIRECTORY) {
+        libc::S_IFDIR | 0o700
+    } else {
+        libc::S_IFREG | 0o600
+    };
+    let FileStat {
+        st_mode, st_uid, ..
+    } = fstat(&fd).ok()?;
+    // Set-gid is inherited by directories and gives no right here.
+    (st_mode & (libc::S_IFMT | 0o777) == wanted && st_uid == geteuid().as_raw()).then_some(fd)
+}
+
+fn write(dir: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
+    // Left over by a process of the same number that died here.
+    let _ = unlinkat(dir, name, UnlinkatFlags::NoRemoveDir);
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut file = File::from(openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    // Whatever the umask took away: an entry with another mode is never read.
+    file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    file.write_all(content)
+}
+
+/// Empties the cache if it is full.
+fn make_room(root: &Path, dir: &OwnedFd) -> Result<()> {
+    let path = DIRECTORIES
+        .iter()
+        .fold(root.to_path_buf(), |path, name| path.join(name));
+    let entries = std::fs::read_dir(path)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<Result<Vec<_>>>()?;
+    if entries.len() >= MAX_ENTRIES {
+        for name in entries {
+            // Another process may be emptying it too.
+            let _ = unlinkat(dir, name.as_os_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+    Ok(())
+}
+
+fn encode(key: &Key, bpf: &[u8]) -> Vec<u8> {
+    let mut out = header(key, bpf).to_vec();
+    out.extend_from_slice(&key.bytes);
+    out.extend_from_slice(bpf);
+    out
+}
+
+fn decode(mut content: Vec<u8>, key: &Key) -> Option<Vec<u8>> {
+    let bpf = content.get(HEADER..)?.strip_prefix(key.bytes.as_slice())?;
+    if bpf.is_empty() || content[..HEADER] != header(key, bpf) {
+        return None;
+    }
+    content.drain(..HEADER + key.bytes.len());
+    Some(content)
+}
+
+fn header(key: &Key, bpf: &[u8]) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&(key.bytes.len() as u32).to_ne_bytes());
+    header[12..16].copy_from_slice(&(bpf.len() as u32).to_ne_bytes());
+    header[16..].copy_from_slice(&hash(bpf).to_ne_bytes());
+    header
+}
+
+/// FNV-1a over words of eight bytes, for names and against accidents. A change within one word always shows.
+const fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (word, after) = match rest.split_first_chunk::<8>() {
+            Some((word, after)) => (u64::from_le_bytes(*word), after),
+            None => {
+                let (mut word, mut i) = (0, 0);
+                while i < rest.len() {
+                    word |= (rest[i] as u64) << (8 * i);
+                    i += 1;
+                }
+                (word, rest.split_at(rest.len()).1)
+            }
+        };
+        hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+        // The product carries upwards only; the next word shall meet what came of the high bits too.
+        hash ^= hash >> 32;
+        rest = after;
+    }
+    hash
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -1,0 +1,83 @@
+//! From a profile to BPF that can be loaded: libseccomp, and a cache in front of it. Not for what a profile means
+//! (`plan::seccomp`), and not for loading it (`sys::seccomp`).
+
+mod cache;
+mod compile;
+mod enosys;
+pub mod names;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::error::InputError;
+use crate::plan::seccomp::{Action, Filter};
+use crate::sys::seccomp as kernel;
+
+/// The BPF of `filter`, an array of `struct sock_filter` for [`kernel::load`], from the cache below the state root
+/// `root` or compiled now (10 to 20 ms, and libseccomp's heap).
+///
+/// # Errors
+/// An action or a flag that the running kernel does not have, and what libseccomp cannot make BPF of.
+pub fn bpf(root: &Path, filter: &Filter) -> Result<Vec<u8>> {
+    check(filter)?;
+    let key = cache::Key::of(&filter.program);
+    if let Some(bpf) = key.as_ref().and_then(|key| cache::load(root, key)) {
+        return Ok(bpf);
+    }
+    let bpf = compile::compile(&filter.program)?;
+    if let Some(key) = key {
+        // The next container compiles it again then, and that is all.
+        let _ = cache::store(root, &key, &bpf);
+    }
+    Ok(bpf)
+}
+
+/// Refuses what the running kernel does not have, by name: it would refuse flags without a word, and take an unknown
+/// action for a killing one.
+fn check(filter: &Filter) -> Result<(), InputError> {
+    let missing =
+        |at: String, what: String| Err(InputError::new(at, format!("this kernel has no {what}")));
+    if let Some(row) = names::FLAGS
+        .iter()
+        .find(|row| filter.flags & row.bit != 0 && !kernel::flag_available(row.bit))
+    {
+        return missing("linux.seccomp.flags".into(), row.flag.to_string());
+    }
+    let program = &filter.program;
+    let rules = program.rules.iter().enumerate();
+    let actions = rules.map(|(i, rule)| (Some(i), rule.action));
+    let mut asked = Vec::new();
+    for (rule, action) in std::iter::once((None, program.default)).chain(actions) {
+        let kind = kernel_action(action);
+        if asked.contains(&kind) {
+            continue;
+        }
+        if !kernel::action_available(kind) {
+            let at = rule.map_or("defaultAction".into(), |i| format!("syscalls[{i}].action"));
+            return missing(format!("linux.seccomp.{at}"), format!("{action:?} action"));
+        }
+        asked.push(kind);
+    }
+    Ok(())
+}
+
+/// `SECCOMP_RET_*` without data.
+fn kernel_action(action: Action) -> u32 {
+    match action {
+        Action::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        Action::KillThread => libc::SECCOMP_RET_KILL_THREAD,
+        Action::Trap => libc::SECCOMP_RET_TRAP,
+        Action::Errno(_) => libc::SECCOMP_RET_ERRNO,
+        Action::Trace(_) => libc::SECCOMP_RET_TRACE,
+        Action::Log => libc::SECCOMP_RET_LOG,
+        Action::Allow => libc::SECCOMP_RET_ALLOW,
+    }
+}
+
+#[cfg(test)]
+mod bpf_tests;
+#[cfg(test)]
+mod interpreter;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What is kept of a container between commands: a directory, a record in it, and how its status follows from them.
+
+pub mod dir;
+pub mod record;
+pub mod status;
+pub mod time;
+pub mod view;
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+
+pub use dir::Dir;
+pub use record::Record;
+pub use status::Status;
+
+use crate::error::InputError;
+use crate::hooks;
+use crate::sys::SysError;
+use crate::sys::process::pidfd_send_signal;
+
+/// A container that exists, whatever its status.
+#[derive(Debug)]
+pub struct Container {
+    pub dir: Dir,
+    pub record: Record,
+}
+
+/// Refuses what is no container id: runc's rule, at least one of `[0-9A-Za-z_+.-]`, and neither `.` nor `..`.
+pub fn validate_id(id: &str) -> Result<()> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+    if id.is_empty() || id == "." || id == ".." || !id.chars().all(legal) {
+        return Err(InputError::new("container ID", "invalid container ID format")
+            .hint("use one or more of [0-9A-Za-z_+.-], not \".\" or \"..\"")
+            .into());
+    }
+    // The longest file name; the state directory is one.
+    if id.len() > 255 {
+        return Err(InputError::new("container ID", format!("is {} bytes long", id.len()))
+            .hint("a file name, and so an ID, has at most 255")
+            .into());
+    }
+    Ok(())
+}
+
+impl Container {
+    /// The container `id` below the state root.
+    ///
+    /// # Errors
+    /// `container does not exist` (runc's words, which containerd looks for), also where a creation was cut off before
+    /// its first record.
+    pub fn load(root: &Path, id: &str) -> Result<Self> {
+        Self::find(root, id)?.context("container does not exist")
+    }
+
+    /// The same, holding the container's lock from before the record is read: for verbs that change it.
+    pub fn load_locked(root: &Path, id: &str) -> Result<Self> {
+        validate_id(id)?;
+        let mut dir = Dir::open(root, id)?.context("container does not exist")?;
+        if !dir.lock()? {
+            bail!("container does not exist");
+        }
+        let record = Record::read(&dir)?.context("container does not exist")?;
+        Ok(Self { dir, record })
+    }
+
+    fn find(root: &Path, id: &str) -> Result<Option<Self>> {
+        validate_id(id)?;
+        let Some(dir) = Dir::open(root, id)? else { return Ok(None) };
+        Ok(Record::read(&dir)?.map(|record| Self { dir, record }))
+    }
+
+    /// All containers below the state root, in the order of their ids. What cannot be read is passed to `unreadable`.
+    pub fn list(root: &Path, mut unreadable: impl FnMut(String)) -> Result<Vec<Self>> {
+        let entries = match std::fs::read_dir(root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("--root {}", root.display()))?,
+        };
+        let mut names: Vec<OsString> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        names.sort();
+        let ids = names.iter().filter_map(|name| name.to_str()).filter(|name| validate_id(name).is_ok());
+        let mut containers = Vec::new();
+        // Ours begin with a dot: a cache, not a container.
+        for id in ids.filter(|id| !id.starts_with('.')) {
+            match Self::find(root, id) {
+                Ok(Some(container)) => containers.push(container),
+                // Removed meanwhile, or not a container yet.
+                Ok(None) => {}
+                Err(error) => unreadable(format!("{id}: {error:#}")),
+            }
+        }
+        Ok(containers)
+    }
+
+    /// A handle on init, if it is still the process that was created; `None` once it has exited.
+    pub fn init(&self) -> Result<Option<OwnedFd>> {
+        status::open_init(&self.record)
+    }
+
+    pub fn status(&self) -> Result<Status> {
+        status::of(self)
+    }
+
+    /// Sends `signal` to init, or to every process when they are not init's to take down with it: without a pid namespace
+    /// of its own the container's processes outlive init.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
+        if all || !self.record.own_pid_namespace {
+            return self.record.cgroup().kill(signal);
+        }
+        let init = self.init()?.context("container not running")?;
+        match pidfd_send_signal(init.as_fd(), signal) {
+            Err(SysError { errno: Errno::ESRCH, .. }) => bail!("container not running"),
+            result => Ok(result?),
+        }
+    }
+
+    /// Kills what is left of the container and waits for its end.
+    pub fn kill_and_wait(&self) -> Result<()> {
+        if let Some(init) = self.init()? {
+            match pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
+                Ok(()) | Err(SysError { errno: Errno::ESRCH, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // A frozen v1 process does not even notice SIGKILL.
+            let cgroup = self.record.cgroup();
+            if cgroup.is_frozen().unwrap_or(false) {
+                cgroup.thaw()?;
+            }
+            status::wait_for_exit(init.as_fd())?;
+        }
+        self.record.cgroup().kill(libc::SIGKILL)
+    }
+
+    /// Removes everything of a container whose processes are gone: its cgroup, its state. Runs the poststop hooks, whose
+    /// failures are only told (runtime-spec, lifecycle 13).
+    pub fn destroy(self, mut warn: impl FnMut(String)) -> Result<()> {
+        self.record.cgroup().remove()?;
+        let state = view::HookState::of_record(&self.record, "stopped", 0).to_json();
+        hooks::run_each(&self.record.hooks.poststop, &state, Some(&self.record.bundle), |error| {
+            warn(format!("{error:#}"));
+        });
+        self.dir.remove()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::validate_id;
+
+    #[test]
+    fn ids_are_runcs() {
+        for good in ["a", "web-1", "A_b+c.d", "...", ".a", "-x", &"x".repeat(255)] {
+            assert!(validate_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "ä", "a\0", &"x".repeat(256)] {
+            let error = validate_id(bad).unwrap_err().to_string();
+            assert!(error.contains("container ID"), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A container's status: never stored, always derived from what is true now.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::record::InitProcess;
+use super::{Container, Record};
+use crate::safe::rootfs::stat;
+use crate::sys::process::pidfd_open;
+use crate::sys::{Named, SysError};
+
+/// runtime-spec, State; and `paused`, as runc has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What identifies the process behind `pidfd`.
+pub fn identify(pid: i32, pidfd: BorrowedFd<'_>) -> Result<InitProcess> {
+    Ok(InitProcess { pid, start_time: start_time(pid)?, pidfd_inode: pidfs_inode(pidfd)? })
+}
+
+/// The pidfd's inode if it identifies the process, else 0: before Linux 6.9 all pidfds share one anonymous inode, on
+/// another filesystem.
+fn pidfs_inode(pidfd: BorrowedFd<'_>) -> Result<u64> {
+    /// PID_FS_MAGIC (linux/magic.h).
+    const PIDFS_MAGIC: i64 = 0x5049_4446;
+    let filesystem = nix::sys::statfs::fstatfs(pidfd).named(|| "fstatfs(pidfd)".to_owned())?;
+    if i64::from(filesystem.filesystem_type().0) != PIDFS_MAGIC {
+        return Ok(0);
+    }
+    Ok(stat(pidfd)?.st_ino)
+}
+
+/// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
+fn start_time(pid: i32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).named(|| format!("read({path:?})"))?;
+    // The name, in parentheses, may hold anything; what follows the last one does not.
+    let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    rest.and_then(|rest| rest.split(' ').nth(19))
+        .and_then(|field| field.parse().ok())
+        .with_context(|| format!("{path}: no start time"))
+}
+
+/// A pidfd of init, if that process still exists and has not exited.
+pub fn open_init(record: &Record) -> Result<Option<OwnedFd>> {
+    let Some(init) = record.init else { return Ok(None) };
+    let pidfd = match pidfd_open(init.pid) {
+        // EINVAL: the number is now a thread's.
+        Err(SysError { errno: Errno::ESRCH | Errno::EINVAL, .. }) => return Ok(None),
+        pidfd => pidfd?,
+    };
+    if has_exited(pidfd.as_fd(), PollTimeout::ZERO)? || pidfs_inode(pidfd.as_fd())? != init.pidfd_inode {
+        return Ok(None);
+    }
+    // The inode alone repeats after a reboot. A process that vanishes here was not init: init is alive.
+    match start_time(init.pid) {
+        Ok(start_time) if start_time == init.start_time => Ok(Some(pidfd)),
+        Ok(_) => Ok(None),
+        Err(_) if has_exited(pidfd.as_fd(), PollTimeout::ZERO)? => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the process has exited, reaped or not.
+pub fn wait_for_exit(pidfd: BorrowedFd<'_>) -> Result<()> {
+    has_exited(pidfd, PollTimeout::NONE).map(drop)
+}
+
+fn has_exited(pidfd: BorrowedFd<'_>, timeout: PollTimeout) -> Result<bool> {
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], timeout) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(SysError::new("poll(pidfd)", errno).into()),
+        }
+    }
+}
+
+pub fn of(container: &Container) -> Result<Status> {
+    if container.record.init.is_none() {
+        // Cut off, unless whoever makes it still holds the lock.
+        return Ok(if container.dir.is_locked()? { Status::Creating } else { Status::Stopped });
+    }
+    if container.init()?.is_none() {
+        return Ok(Status::Stopped);
+    }
+    if container.record.cgroup().is_frozen()? {
+        return Ok(Status::Paused);
+    }
+    // `created` is exactly this: init waits at the fifo.
+    Ok(if container.dir.open_fifo()?.is_some() { Status::Created } else { Status::Running })
+}

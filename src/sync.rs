@@ -1,0 +1,176 @@
+//! The wire between the parent (`launch/`) and the child (`init/`), and the only description of its protocol.
+//!
+//! ```text
+//!   parent                                   child
+//!   ──────                                   ─────
+//!   clone3 ────────────────────────────────▶ joins cgroup v1 by itself
+//!   writes id maps, oom_score_adj,
+//!   moves network devices
+//!   Go(host pid)  ─────────────────────────▶ enters and makes what clone3 could not
+//!   Seccomp(BPF)  ─────────────────────────▶ (kept until the last phase)
+//!                 ◀───────────────────────── TimeOffsets            only with linux.timeOffsets
+//!   Done          ─────────────────────────▶
+//!                 ◀───────────────────────── OpenTree(path)         only what a user namespace's root cannot reach;
+//!   Tree + fd     ─────────────────────────▶                        any number of times
+//!                 ◀───────────────────────── RunHooks               only with prestart or createRuntime hooks
+//!   Done          ─────────────────────────▶
+//!                 ◀───────────────────────── Rlimit(JSON path)      for each limit the child may not raise itself
+//!   Done          ─────────────────────────▶
+//!                 ◀───────────────────────── Warn(text)             any number of times
+//!                 ◀───────────────────────── Ready
+//!   writes state.json and the pid file
+//!   Committed     ─────────────────────────▶ waits on exec.fifo
+//! ```
+//!
+//! At any point the child may send `Failed(phase, text)` and end; the parent may go away, which the child sees as an end
+//! of file and takes as the order to end too: a container that is not in `state.json` does not live.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
+    socketpair,
+};
+
+/// What is on the wire: the first byte of each packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Go = 1,
+    Seccomp,
+    Done,
+    Tree,
+    Committed,
+    TimeOffsets,
+    OpenTree,
+    RunHooks,
+    Rlimit,
+    Warn,
+    Ready,
+    Failed,
+}
+
+const KINDS: &[Kind] = &[
+    Kind::Go,
+    Kind::Seccomp,
+    Kind::Done,
+    Kind::Tree,
+    Kind::Committed,
+    Kind::TimeOffsets,
+    Kind::OpenTree,
+    Kind::RunHooks,
+    Kind::Rlimit,
+    Kind::Warn,
+    Kind::Ready,
+    Kind::Failed,
+];
+
+/// A packet as received.
+#[derive(Debug)]
+pub struct Packet {
+    pub kind: Kind,
+    pub body: Vec<u8>,
+    pub fd: Option<OwnedFd>,
+}
+
+/// The longest packet: a seccomp filter has at most 4096 instructions (BPF_MAXINSNS) of 8 bytes.
+const MAX_PACKET: usize = 1 + 4096 * 8;
+
+/// One end of the wire.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Both ends, the parent's first.
+    pub fn pair() -> Result<(Self, Self)> {
+        let (parent, child) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
+        Ok((Self(parent), Self(child)))
+    }
+
+    /// # Errors
+    /// EPIPE when the other half is gone.
+    pub fn send(&self, kind: Kind, body: &[u8]) -> Result<()> {
+        self.send_with(kind, body, None)
+    }
+
+    pub fn send_with(&self, kind: Kind, body: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let head = [kind as u8];
+        let iov = [IoSlice::new(&head), IoSlice::new(body)];
+        let raw = fd.map(|fd| [fd.as_raw_fd()]);
+        let rights = raw.as_ref().map(|raw| [ControlMessage::ScmRights(raw)]);
+        let control = rights.as_ref().map_or(&[][..], |rights| &rights[..]);
+        loop {
+            match sendmsg::<UnixAddr>(self.0.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("sendmsg to the other half of the runtime"),
+            }
+        }
+    }
+
+    /// The next packet; `None` when the other half is gone.
+    pub fn receive(&self) -> Result<Option<Packet>> {
+        let mut buffer = vec![0u8; MAX_PACKET];
+        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+        let (bytes, fd) = loop {
+            let mut iov = [IoSliceMut::new(&mut buffer)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut iov, Some(&mut control), flags) {
+                Ok(message) => {
+                    let fd = message.cmsgs().ok().and_then(|mut messages| {
+                        messages.find_map(|message| match message {
+                            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
+                            _ => None,
+                        })
+                    });
+                    break (message.bytes, fd);
+                }
+                Err(Errno::EINTR) => {}
+                // The other half died with packets of ours unread.
+                Err(Errno::ECONNRESET) => return Ok(None),
+                Err(errno) => return Err(errno).context("recvmsg from the other half of the runtime"),
+            }
+        };
+        let fd = fd.map(crate::sys::own);
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let Some(&kind) = KINDS.iter().find(|&&kind| kind as u8 == buffer[0]) else {
+            bail!("unknown packet {} from the other half of the runtime", buffer[0]);
+        };
+        let body = buffer[1..bytes].to_vec();
+        Ok(Some(Packet { kind, body, fd }))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// `phase` and `text` of a failure as the body of [`Kind::Failed`].
+pub fn failure(phase: &str, text: &str) -> Vec<u8> {
+    // A reader that is flooded with text still gets one packet.
+    let text: String = text.chars().take(8000).collect();
+    format!("{phase}\0{text}").into_bytes()
+}
+
+/// The reverse of [`failure`].
+pub fn parse_failure(body: &[u8]) -> (String, String) {
+    let text = String::from_utf8_lossy(body);
+    match text.split_once('\0') {
+        Some((phase, text)) => (phase.to_owned(), text.to_owned()),
+        None => (String::new(), text.into_owned()),
+    }
+}
+
+impl From<OwnedFd> for Channel {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}

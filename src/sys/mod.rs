@@ -1,0 +1,119 @@
+//! All unsafe code and every raw system call. Arguments are typed, and an error prints the call as strace would:
+//! `open_tree("/srv/x", OPEN_TREE_CLONE): no such file or directory`. Not for policy: what to call, and when, is
+//! decided elsewhere.
+
+pub mod bpf;
+pub mod mount;
+pub mod net;
+pub mod netlink;
+pub mod process;
+pub mod seccomp;
+pub mod tty;
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+/// A system call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysError {
+    /// The call with its arguments, as strace prints it.
+    pub call: String,
+    pub errno: Errno,
+}
+
+impl SysError {
+    pub fn new(call: impl Into<String>, errno: Errno) -> Self {
+        Self { call: call.into(), errno }
+    }
+
+    /// The error in `errno` now, for the call that has just returned.
+    pub fn last(call: impl Into<String>) -> Self {
+        Self::new(call, Errno::last())
+    }
+}
+
+impl fmt::Display for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, errno_text(self.errno))
+    }
+}
+
+impl std::error::Error for SysError {}
+
+pub type Result<T> = std::result::Result<T, SysError>;
+
+/// The kernel's words for `errno` in lower case, the form that clients of runc match ("no such file or directory").
+pub fn errno_text(errno: Errno) -> String {
+    errno.desc().to_lowercase()
+}
+
+/// Turns the return value of a raw system call into a result; `call` is only evaluated on failure.
+pub fn check(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<libc::c_long> {
+    if ret < 0 { Err(SysError::last(call())) } else { Ok(ret) }
+}
+
+/// Takes ownership of a descriptor that the kernel has just made for us (by SCM_RIGHTS, or passed in by number) and that
+/// nothing else owns.
+pub fn own(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: by this function's contract the descriptor is open and has no other owner.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}
+
+/// The working directory as the kernel names it. glibc's getcwd(3) hides what matters here: a directory outside the
+/// root is reported as `(unreachable)/…` (getcwd(2), Linux 2.6.36).
+pub fn current_dir() -> Result<Vec<u8>> {
+    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the pointer and length describe `buffer`.
+    let ret = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    let length = check(ret, || "getcwd()".to_owned())? as usize;
+    buffer.truncate(length.saturating_sub(1)); // its NUL
+    Ok(buffer)
+}
+
+/// Names the call behind a failure that comes from nix or std.
+pub trait Named<T> {
+    fn named(self, call: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Named<T> for nix::Result<T> {
+    fn named(self, call: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|errno| SysError::new(call(), errno))
+    }
+}
+
+impl<T> Named<T> for std::io::Result<T> {
+    fn named(self, call: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| SysError::new(call(), error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))
+    }
+}
+
+/// The id of the mount that `fd` is on (statx(2), STATX_MNT_ID, Linux 5.8).
+pub fn mount_id(fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: an all-zero struct statx is valid.
+    let mut statx: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is the empty string and `statx` is alive and writable.
+    let ret = unsafe {
+        libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut statx)
+    };
+    check(ret.into(), || format!("statx({})", fd.as_raw_fd()))?;
+    Ok(statx.stx_mnt_id)
+}
+
+/// A descriptor by its number, for a question about one that the caller of this program may have passed in.
+pub fn borrow(fd: std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'static> {
+    // SAFETY: nothing is assumed of it: the kernel answers EBADF where it is not open.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}
+
+/// The `CLONE_NEW*` flag of the namespace that `fd` refers to (ioctl_nsfs(2), Linux 4.11).
+pub fn namespace_type(fd: std::os::fd::BorrowedFd<'_>) -> Result<u32> {
+    use std::os::fd::AsRawFd;
+    /// `_IO(0xb7, 0x3)` (linux/nsfs.h).
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: this ioctl takes no argument.
+    let ret = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
+    check(ret.into(), || format!("ioctl({}, NS_GET_NSTYPE)", fd.as_raw_fd())).map(|kind| kind as u32)
+}
