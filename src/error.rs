@@ -18,11 +18,7 @@ pub struct InputError {
 
 impl InputError {
     pub fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            at: at.into(),
-            what: what.into(),
-            hint: None,
-        }
+        Self { at: at.into(), what: what.into(), hint: None }
     }
 
     #[must_use]

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bundle::OCI_VERSION;
 use crate::plan::mounts;
+use crate::plan::namespaces::Kind;
 use crate::seccomp::names;
 
 /// The oldest document that is understood (0.x ones are read as this version).
@@ -35,7 +36,7 @@ pub struct Features {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Linux {
-    namespaces: [&'static str; 8],
+    namespaces: Vec<&'static str>,
     capabilities: Vec<String>,
     cgroup: Cgroup,
     seccomp: Seccomp,
@@ -86,7 +87,7 @@ impl Features {
             hooks: HOOKS,
             mount_options: mounts::option_names(),
             linux: Linux {
-                namespaces: NAMESPACES,
+                namespaces: Kind::names(),
                 capabilities: capabilities(),
                 cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
                 seccomp: Seccomp {

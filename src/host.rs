@@ -35,9 +35,7 @@ pub fn probe() -> anyhow::Result<Facts> {
         euid: nix::unistd::geteuid().as_raw(),
         egid: nix::unistd::getegid().as_raw(),
         in_user_namespace: !maps_all_ids(&map),
-        can_map_ids: [Capability::CAP_SETUID, Capability::CAP_SETGID]
-            .iter()
-            .all(|cap| effective.contains(cap)),
+        can_map_ids: [Capability::CAP_SETUID, Capability::CAP_SETGID].iter().all(|cap| effective.contains(cap)),
     })
 }
 

@@ -16,7 +16,6 @@
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── Rlimit(JSON path)      for each limit the child may not raise itself
 //!   Done          ─────────────────────────▶
-//!                 ◀───────────────────────── Warn(text)             any number of times
 //!                 ◀───────────────────────── Ready
 //!   writes state.json and the pid file
 //!   Committed     ─────────────────────────▶ waits on exec.fifo
@@ -48,7 +47,6 @@ pub enum Kind {
     OpenTree,
     RunHooks,
     Rlimit,
-    Warn,
     Ready,
     Failed,
 }
@@ -63,7 +61,6 @@ const KINDS: &[Kind] = &[
     Kind::OpenTree,
     Kind::RunHooks,
     Kind::Rlimit,
-    Kind::Warn,
     Kind::Ready,
     Kind::Failed,
 ];

@@ -55,7 +55,8 @@ fn name() -> String {
 
 fn plan(path: &str, resources: Value) -> CgroupPlan {
     let spec = json!({ "ociVersion": "1.2.0", "linux": { "cgroupsPath": path, "resources": resources } });
-    cgroup::compile(&serde_json::from_value(spec).unwrap(), "c", &layout(), false, &mut Vec::new()).unwrap()
+    cgroup::compile(&serde_json::from_value(spec).unwrap(), "c", &layout(), false, &mut Vec::new(), &mut Vec::new())
+        .unwrap()
 }
 
 fn update(resources: Value) -> Limits {
@@ -273,4 +274,24 @@ fn a_delegated_cgroup_belongs_to_its_user() {
     let uid = |file: &str| std::fs::metadata(dir.join(file)).unwrap().uid();
     assert_eq!((uid("."), uid("cgroup.procs"), uid("cgroup.subtree_control")), (1234, 1234, 1234));
     assert_eq!((uid("cgroup.max.depth"), uid("cgroup.freeze")), (0, 0));
+}
+
+#[test]
+fn without_rights_only_a_container_that_asks_for_nothing_goes_on() {
+    need!(!root(), "needs an ordinary user");
+    let make = |linux: Value| {
+        let spec = json!({ "ociVersion": "1.2.0", "linux": linux });
+        let spec = serde_json::from_value(spec).unwrap();
+        let id = name().replace('/', "");
+        Cgroup::create(&cgroup::compile(&spec, &id, &layout(), true, &mut Vec::new(), &mut Vec::new()).unwrap())
+    };
+    let cgroup = make(json!({})).unwrap();
+    assert!(cgroup.dirs().next().is_none() && cgroup.join_fds().unwrap().tasks.is_empty());
+    cgroup.kill(libc::SIGKILL).unwrap();
+    cgroup.remove().unwrap();
+    let error = format!("{:#}", make(json!({ "cgroupsPath": name() })).unwrap_err());
+    assert!(error.contains("permission denied"), "{error}");
+    need!(has("memory"), "no memory controller");
+    let error = format!("{:#}", make(json!({ "resources": { "memory": { "limit": 5 << 20 } } })).unwrap_err());
+    assert!(error.ends_with("cannot set memory limit: container could not join or create cgroup"), "{error}");
 }

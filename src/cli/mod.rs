@@ -206,8 +206,7 @@ fn normalise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// `--version`, which needs no verb and stands before one. Nothing else of the line is looked at, not even a bad `--root`.
 fn asks_for_version(arguments: &[OsString]) -> bool {
-    let verbs: Vec<String> =
-        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let verbs: Vec<String> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     arguments
         .iter()
         .skip(1)

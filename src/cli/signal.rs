@@ -78,9 +78,16 @@ mod tests {
 
     #[test]
     fn every_form_of_a_signal_is_known() {
-        for (text, number) in
-            [("KILL", 9), ("SIGKILL", 9), ("sigkill", 9), ("9", 9), ("0", 0), ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)]
-        {
+        for (text, number) in [
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigkill", 9),
+            ("9", 9),
+            ("0", 0),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+        ] {
             assert_eq!(parse(text), Ok(number), "{text}");
         }
     }

@@ -51,7 +51,7 @@ pub fn open(init: &mut Init<'_>) -> Result<()> {
 fn check_ptmx(fd: BorrowedFd<'_>) -> Result<()> {
     let filesystem = fstatfs(fd).named(|| "fstatfs(ptmx)".to_owned())?.filesystem_type();
     let stat = stat(fd)?;
-    if i64::from(filesystem.0) != DEVPTS_MAGIC || file_type(&stat) != SFlag::S_IFCHR || stat.st_rdev != makedev(5, 2) {
+    if filesystem.0 != DEVPTS_MAGIC || file_type(&stat) != SFlag::S_IFCHR || stat.st_rdev != makedev(5, 2) {
         bail!("/dev/pts/ptmx is not the ptmx of a devpts");
     }
     Ok(())

@@ -50,7 +50,8 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &std::ffi::CStr) -> Result<()>
             let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
             let source = openat(from, name, flags, Mode::empty()).named(|| format!("open({name:?})"))?;
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-            let target = openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).named(|| format!("create({name:?})"))?;
+            let target =
+                openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).named(|| format!("create({name:?})"))?;
             let target = File::from(target);
             std::io::copy(&mut File::from(source), &mut &target).named(|| format!("copy({name:?})"))?;
             keep_attributes(&target.into(), &meta)

@@ -32,7 +32,7 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
         }
     }
     if let Some(process) = &plan.process
-        && !(plan.rootfs.readonly && !plan.namespaces.has(Kind::Mount))
+        && (!plan.rootfs.readonly || plan.namespaces.has(Kind::Mount))
     {
         make_working_directory(rootfs, &process.cwd)?;
     }
@@ -62,7 +62,8 @@ fn make(rootfs: &Rootfs, node: &Node) -> Result<()> {
     let (parent, name) = rootfs.parent(&node.path)?;
     match mknod(parent.as_fd(), name, node) {
         Err(SysError { errno: Errno::EEXIST, .. }) => {
-            let existing = fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| format!("fstatat({name:?})"))?;
+            let existing =
+                fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| format!("fstatat({name:?})"))?;
             if !is(&existing, node) {
                 // The image's own idea of this device: a file, or a symlink to something else.
                 unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir).named(|| format!("unlink({name:?})"))?;
@@ -114,7 +115,10 @@ fn host_name(node: &Node) -> Result<PathBuf> {
     let path = format!("/sys/dev/{class}/{}:{}/uevent", node.major, node.minor);
     let missing = || {
         let Node { major, minor, path, .. } = node;
-        format!("the host has no device {major}:{minor} to bind to {} (hint: mknod is refused in a user namespace)", path.display())
+        format!(
+            "the host has no device {major}:{minor} to bind to {} (hint: mknod is refused in a user namespace)",
+            path.display()
+        )
     };
     let event = std::fs::read_to_string(&path).with_context(missing)?;
     let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME=")).with_context(missing)?;

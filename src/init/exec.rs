@@ -118,7 +118,11 @@ fn execute(init: &mut Init<'_>) -> Result<std::convert::Infallible> {
     }
     identity::load_filter(init)?;
     let error = program.execute();
-    Err(anyhow!("unable to start container process: exec {}: {}", program.path.to_string_lossy(), errno_text(error.errno)))
+    Err(anyhow!(
+        "unable to start container process: exec {}: {}",
+        program.path.to_string_lossy(),
+        errno_text(error.errno)
+    ))
 }
 
 /// Closes every descriptor but the program's (0 to 2 and those preserved) and the three that we still need, which close

@@ -71,7 +71,8 @@ fn give_stdio(process: &Process) -> Result<()> {
     for fd in [stdio.0.as_fd(), stdio.1.as_fd(), stdio.2.as_fd()] {
         let Ok(stat) = stat(fd) else { continue }; // closed
         let kind = file_type(&stat);
-        let ours = kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK || (kind == SFlag::S_IFCHR && isatty(fd) == Ok(true));
+        let ours =
+            kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK || (kind == SFlag::S_IFCHR && isatty(fd) == Ok(true));
         if !ours || stat.st_uid == process.uid {
             continue;
         }

@@ -1,9 +1,9 @@
 //! The child's half: walks the Plan from a fresh clone to execve(2). [`PHASES`] is the sequence; `oarlock plan` prints
 //! the same list. Nothing here parses or decides; what fails here, fails because of the kernel.
 
+mod cgroup_mount;
 mod console;
 mod copy_up;
-mod cgroup_mount;
 mod dev;
 mod exec;
 mod identity;
@@ -87,16 +87,8 @@ pub struct Init<'a> {
 /// parent what went wrong.
 pub fn run(plan: &Plan, inherited: Inherited) -> ! {
     report_panics(&inherited.channel);
-    let mut init = Init {
-        plan,
-        inherited,
-        host_pid: 0,
-        rootfs: None,
-        procfs: None,
-        terminal: None,
-        filter: None,
-        program: None,
-    };
+    let mut init =
+        Init { plan, inherited, host_pid: 0, rootfs: None, procfs: None, terminal: None, filter: None, program: None };
     for phase in PHASES {
         if let Err(error) = (phase.run)(&mut init) {
             // Nobody listens if the parent is gone; then there is nobody to tell either.
@@ -147,10 +139,6 @@ impl Init<'_> {
     fn ask(&mut self, request: sync::Kind, body: &[u8], answer: sync::Kind) -> Result<Packet> {
         self.inherited.channel.send(request, body)?;
         self.expect(answer)
-    }
-
-    fn warn(&self, text: &str) -> Result<()> {
-        self.inherited.channel.send(sync::Kind::Warn, text.as_bytes())
     }
 
     /// Waits until the parent has mapped our ids and filled our cgroup, and learns what the host calls us.

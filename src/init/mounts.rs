@@ -103,7 +103,9 @@ fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Result<Ow
             // Looked up again, since a symlink may have stood in the part that existed.
             rootfs.find_without_symlinks(destination).ok().flatten().ok_or_else(ordinary)
         }
-        Err(error) if error.downcast_ref::<crate::sys::SysError>().is_some_and(|e| e.errno == nix::errno::Errno::ELOOP) => {
+        Err(error)
+            if error.downcast_ref::<crate::sys::SysError>().is_some_and(|e| e.errno == nix::errno::Errno::ELOOP) =>
+        {
             Err(ordinary())
         }
         Err(error) => Err(error),
@@ -119,7 +121,9 @@ fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>
     if mount.destination == Path::new("/proc") {
         let Some(tree) = tree else { return Ok(()) };
         if !is_proc(tree)? {
-            bail!("only a procfs may be mounted on /proc (hint: mounts inside it are refused, since labels and sysctls are written there)");
+            bail!(
+                "only a procfs may be mounted on /proc (hint: mounts inside it are refused, since labels and sysctls are written there)"
+            );
         }
         return Ok(());
     }

@@ -1,22 +1,25 @@
 //! Enters the namespaces: those that clone3 could not make, those to join, and what is set inside them.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::setsid;
 
 use super::Init;
+use crate::cgroup::join_self;
 use crate::plan::namespaces::Kind;
 use crate::sync;
 use crate::sys::net::loopback_up;
-use crate::sys::process::{self, enter_namespace, join_session_keyring, set_gid, set_groups, set_key_permissions, set_uid};
+use crate::sys::process::{
+    self, enter_namespace, join_session_keyring, set_gid, set_groups, set_key_permissions, set_uid,
+};
 use crate::sys::{Named, SysError};
 
 pub fn enter(init: &mut Init<'_>) -> Result<()> {
-    join_cgroup(std::mem::take(&mut init.inherited.cgroup_tasks))?;
+    join_self(&std::mem::take(&mut init.inherited.cgroup_tasks))?;
     init.wait_for_go()?;
     join(init)?;
     // After the joins: a cgroup namespace is rooted where its maker is (cgroup_namespaces(7)).
@@ -37,15 +40,6 @@ pub fn enter(init: &mut Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A pid written to `cgroup.procs` waits for an RCU grace period (3–19 ms); a single-threaded task that writes "0" to
-/// `tasks` does not.
-fn join_cgroup(tasks: Vec<OwnedFd>) -> Result<()> {
-    for tasks in tasks {
-        nix::unistd::write(&tasks, b"0").named(|| "write(\"0\") to a cgroup's tasks".to_owned())?;
-    }
-    Ok(())
-}
-
 /// Joins the namespaces that were opened by path: first with the privileges we came with, then, for those that need it,
 /// with those over the user namespace joined.
 fn join(init: &mut Init<'_>) -> Result<()> {
@@ -61,6 +55,7 @@ fn join(init: &mut Init<'_>) -> Result<()> {
     for (kind, fd) in user.into_iter().chain(refused) {
         enter_namespace(fd.as_fd(), kind.flag() as i32).with_context(|| at(init, kind))?;
     }
+    check_joined_maps(init)?;
     // What clone3 was not asked for, so that the user namespace just joined owns it.
     let late = init.plan.namespaces.made_after_join();
     if late != 0 {
@@ -70,9 +65,33 @@ fn join(init: &mut Init<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Mappings given beside a user namespace to join must be those that it has: files would get other owners than meant.
+fn check_joined_maps(init: &Init<'_>) -> Result<()> {
+    let Some(maps) = init.plan.id_maps.as_ref().filter(|maps| maps.of_joined) else { return Ok(()) };
+    for (file, name, expected) in [("uid_map", "uidMappings", &maps.uids), ("gid_map", "gidMappings", &maps.gids)] {
+        let path = format!("/proc/self/{file}");
+        let text = std::fs::read_to_string(&path).named(|| format!("read({path:?})"))?;
+        let numbers = |line: &str| line.split_whitespace().map(|word| word.parse().ok()).collect::<Option<Vec<u32>>>();
+        let actual: Option<Vec<Vec<u32>>> = text.lines().map(numbers).collect();
+        let mut actual = actual.with_context(|| format!("{path}: is no id map"))?;
+        let mut expected: Vec<Vec<u32>> =
+            expected.iter().map(|range| vec![range.container, range.host, range.size]).collect();
+        actual.sort_unstable();
+        expected.sort_unstable();
+        if actual != expected {
+            bail!(
+                "linux.{name}: is not the map of the user namespace that is joined (hint: leave it out, or give the same)"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn at(init: &Init<'_>, kind: Kind) -> String {
     match init.plan.namespaces.joined(kind) {
-        Some(namespace) => format!("{}.path ({})", namespace.at, namespace.path.as_deref().unwrap_or("".as_ref()).display()),
+        Some(namespace) => {
+            format!("{}.path ({})", namespace.at, namespace.path.as_deref().unwrap_or("".as_ref()).display())
+        }
         None => format!("linux.namespaces ({kind:?})"),
     }
 }

@@ -25,7 +25,9 @@ const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_
 pub fn attach(init: &mut Init<'_>) -> Result<()> {
     let plan = &init.plan.rootfs;
     if !init.plan.namespaces.has(Kind::Mount) {
-        let fd = open(&plan.path, DIRECTORY, Mode::empty()).named(|| format!("open({:?})", plan.path)).context("root.path")?;
+        let fd = open(&plan.path, DIRECTORY, Mode::empty())
+            .named(|| format!("open({:?})", plan.path))
+            .context("root.path")?;
         init.rootfs = Some(Rootfs::new(fd));
         return Ok(());
     }
@@ -161,7 +163,8 @@ fn move_root(rootfs: &Rootfs) -> Result<()> {
 fn host_mounts_of(types: &[&str], rootfs: &Rootfs) -> Result<Vec<String>> {
     let own = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&rootfs.as_fd())))
         .named(|| "readlink(rootfs)".to_owned())?;
-    let table = std::fs::read_to_string("/proc/self/mountinfo").named(|| "read(\"/proc/self/mountinfo\")".to_owned())?;
+    let table =
+        std::fs::read_to_string("/proc/self/mountinfo").named(|| "read(\"/proc/self/mountinfo\")".to_owned())?;
     let mut found: Vec<String> = table
         .lines()
         .filter_map(|line| {

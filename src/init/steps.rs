@@ -18,8 +18,9 @@ pub fn namespaces(plan: &Plan) -> Vec<String> {
         })
         .collect();
     if let Some(maps) = &plan.id_maps {
+        let verb = if maps.of_joined { "expect" } else { "map" };
         let map = |kind: &str, range: &crate::plan::idmap::Range| {
-            format!("map {kind} {} to {} on the host, {} of them", range.container, range.host, range.size)
+            format!("{verb} {kind} {} to {} on the host, {} of them", range.container, range.host, range.size)
         };
         steps.extend(maps.uids.iter().map(|range| map("uid", range)));
         steps.extend(maps.gids.iter().map(|range| map("gid", range)));

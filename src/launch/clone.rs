@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use crate::init::{self, Inherited};
 use crate::plan::Plan;
 use crate::plan::namespaces::Kind;
+use crate::safe::rootfs::stat;
 use crate::sys::Named;
 use crate::sys::process::{Cloned, clone, enter_namespace, exit_now, pidfd_open, wait};
 
@@ -42,9 +43,27 @@ pub fn open_namespaces(plan: &Plan) -> Result<Joined> {
     for namespace in &plan.namespaces.entries {
         let Some(path) = &namespace.path else { continue };
         let fd = open_namespace(path, namespace.kind).with_context(|| format!("{}.path", namespace.at))?;
+        if namespace.kind == Kind::Network
+            && let Some(sysctl) = plan.sysctl.iter().find(|sysctl| sysctl.path.starts_with("net/"))
+            && is_own(&fd, namespace.kind)?
+        {
+            bail!(
+                "{}: {}.path is the host's network namespace, which is not the container's to change",
+                sysctl.at,
+                namespace.at
+            );
+        }
         joined.push((namespace.kind, fd));
     }
     Ok(Joined(joined))
+}
+
+/// Whether it is the namespace that we are in ourselves.
+fn is_own(fd: &OwnedFd, kind: Kind) -> Result<bool> {
+    let path = format!("/proc/self/ns/{}", kind.proc_file());
+    let own = File::open(&path).named(|| format!("open({path:?})"))?;
+    let (a, b) = (stat(fd.as_fd())?, stat(own.as_fd())?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }
 
 fn open_namespace(path: &Path, kind: Kind) -> Result<OwnedFd> {
@@ -54,7 +73,9 @@ fn open_namespace(path: &Path, kind: Kind) -> Result<OwnedFd> {
     match crate::sys::namespace_type(fd.as_fd()) {
         Ok(found) if u64::from(found) == kind.flag() => Ok(fd),
         Ok(_) => bail!("{} is a namespace of another kind than {kind:?}", path.display()),
-        Err(_) => bail!("{} is no namespace (hint: give a file such as /proc/PID/ns/{})", path.display(), kind.proc_file()),
+        Err(_) => {
+            bail!("{} is no namespace (hint: give a file such as /proc/PID/ns/{})", path.display(), kind.proc_file())
+        }
     }
 }
 

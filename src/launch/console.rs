@@ -64,9 +64,8 @@ pub fn receive_master(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
     let mut name = [0u8; 64];
     let mut iov = [IoSliceMut::new(&mut name)];
     let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let message =
-        recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
-            .named(|| "recvmsg(terminal)".to_owned())?;
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
+        .named(|| "recvmsg(terminal)".to_owned())?;
     message
         .cmsgs()
         .named(|| "recvmsg(terminal)".to_owned())?

@@ -12,7 +12,7 @@ use crate::sys::Named;
 
 /// Maps the child's ids, if the Plan makes a user namespace.
 pub fn map(maps: Option<&IdMaps>, pid: i32) -> Result<()> {
-    let Some(maps) = maps else { return Ok(()) };
+    let Some(maps) = maps.filter(|maps| !maps.of_joined) else { return Ok(()) };
     if maps.deny_setgroups {
         write(pid, "setgroups", "deny").context("linux.gidMappings")?;
     }
@@ -36,10 +36,9 @@ fn by_helper(program: &str, pid: i32, ranges: &[Range]) -> Result<()> {
     for range in ranges {
         command.args([range.container, range.host, range.size].map(|number| number.to_string()));
     }
-    let output = command
-        .output()
-        .named(|| format!("execve({program:?})"))
-        .with_context(|| format!("{program} is needed to map more than one's own id (hint: install the package uidmap)"))?;
+    let output = command.output().named(|| format!("execve({program:?})")).with_context(|| {
+        format!("{program} is needed to map more than one's own id (hint: install the package uidmap)")
+    })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("{program}: {} (hint: the ranges must be granted in /etc/subuid and /etc/subgid)", said.trim());

@@ -70,7 +70,7 @@ pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -
     let dir = Dir::create(&request.root, &plan.id, request.sticky_root)?;
     let record = Record::new(plan, crate::state::time::now());
     let mut making = Making { plan, request: &request, dir: Some(dir), cgroup: None, child: None };
-    match making.all(record, join, console, warn) {
+    match making.all(record, join, console) {
         Ok(record) => {
             let child = making.child.take().context("internal error: no child")?;
             if let Some(socket) = pidfd_socket {
@@ -96,13 +96,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn all(
-        &mut self,
-        mut record: Record,
-        join: clone::Joined,
-        console: Option<OwnedFd>,
-        warn: &mut dyn FnMut(String),
-    ) -> Result<Record> {
+    fn all(&mut self, mut record: Record, join: clone::Joined, console: Option<OwnedFd>) -> Result<Record> {
         let plan = self.plan;
         let dir = self.dir.as_ref().context("internal error: no state directory")?;
         // Before anything else exists: whoever kills us now, `delete --force` finds the rest by this.
@@ -125,7 +119,7 @@ impl Making<'_> {
         };
         let child = clone::start(plan, join, fds.v2, inherited)?;
         let child = self.child.insert(child);
-        serve::until_ready(plan, child, &channel, &self.request.root, cgroup, warn)?;
+        serve::until_ready(plan, child, &channel, &self.request.root, cgroup)?;
         record.init = Some(status::identify(child.pid, child.pidfd.as_fd())?);
         record.write(dir)?;
         if let Some(path) = &self.request.pid_file {
@@ -169,9 +163,12 @@ fn check_preserved(count: u32) -> Result<()> {
         // Not owned here, and not closed: it is the caller's.
         let open = fcntl(crate::sys::borrow(fd), FcntlArg::F_GETFD);
         if open.is_err() {
-            return Err(InputError::new("--preserve-fds", format!("{count} are asked for, but descriptor {fd} is not open"))
-                .hint("it counts the open descriptors from 3 on, besides those of LISTEN_FDS")
-                .into());
+            return Err(InputError::new(
+                "--preserve-fds",
+                format!("{count} are asked for, but descriptor {fd} is not open"),
+            )
+            .hint("it counts the open descriptors from 3 on, besides those of LISTEN_FDS")
+            .into());
         }
     }
     Ok(())

@@ -62,24 +62,14 @@ impl<'a> Way<'a> {
         let host_ns = File::open(path).with_context(|| format!("open {path}"))?;
         let (here, there) = (fstat(&host_ns)?, fstat(container_ns)?);
         if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) {
-            return Err(InputError::new(
-                first.at(),
-                "the container is in the network namespace of the host",
-            )
-            .into());
+            return Err(InputError::new(first.at(), "the container is in the network namespace of the host").into());
         }
         let host = Route::open()?;
-        setns(container_ns, CloneFlags::CLONE_NEWNET)
-            .context("setns(container's network namespace)")?;
+        setns(container_ns, CloneFlags::CLONE_NEWNET).context("setns(container's network namespace)")?;
         // A socket stays in the namespace that it was opened in, so this is all that is to be done there.
         let container = Route::open();
         setns(&host_ns, CloneFlags::CLONE_NEWNET).context("setns(host's network namespace)")?;
-        Ok(Self {
-            host,
-            host_ns,
-            container: container?,
-            container_ns,
-        })
+        Ok(Self { host, host_ns, container: container?, container_ns })
     }
 
     /// Finds the device and what it has to get back. Nothing is changed before all devices are found: the kernel moves
@@ -98,38 +88,23 @@ impl<'a> Way<'a> {
                 Err(error) if error.errno == Errno::ENODEV => {}
                 other => {
                     other.with_context(at)?;
-                    let what =
-                        format!("the container's network namespace has a device {name:?} already");
-                    return Err(InputError::new(at(), what)
-                        .hint("give it another \"name\"")
-                        .into());
+                    let what = format!("the container's network namespace has a device {name:?} already");
+                    return Err(InputError::new(at(), what).hint("give it another \"name\"").into());
                 }
             }
         }
         // Before the device goes down: it loses its IPv6 addresses then.
         let mut addresses = self.host.addresses(link.index).with_context(at)?;
         addresses.retain(|address| address.is_permanent() && address.is_global());
-        Ok(Leaving {
-            link,
-            addresses,
-            there: None,
-        })
+        Ok(Leaving { link, addresses, there: None })
     }
 
     fn attach(&mut self, device: &NetDevice, leaving: &mut Leaving) -> Result<()> {
-        let Leaving {
-            link,
-            addresses,
-            there,
-        } = leaving;
+        let Leaving { link, addresses, there } = leaving;
         // The name that the kernel makes of a template is not told, and the index may change on the way: until the
         // device is found again it has a name that nobody else has.
         let interim = format!("oarlock{}", link.index);
-        let name = if device.is_template() {
-            interim.as_str()
-        } else {
-            target(device, link)
-        };
+        let name = if device.is_template() { interim.as_str() } else { target(device, link) };
         self.host.set_up(link.index, false)?;
         self.host.move_to(link.index, self.container_ns, name)?;
         let index = self.container.link(name)?.index;
@@ -146,15 +121,9 @@ impl<'a> Way<'a> {
 
     /// Puts a device back as it was. What fails here cannot be mended, and hides no more than the error that led here.
     fn bring_back(&mut self, leaving: &Leaving) {
-        let Leaving {
-            link,
-            addresses,
-            there,
-        } = leaving;
+        let Leaving { link, addresses, there } = leaving;
         if let Some(index) = there {
-            let _ = self
-                .container
-                .move_to(*index, self.host_ns.as_fd(), &link.name);
+            let _ = self.container.move_to(*index, self.host_ns.as_fd(), &link.name);
         }
         let Ok(Link { index, .. }) = self.host.link(&link.name) else {
             return;
@@ -170,11 +139,7 @@ impl<'a> Way<'a> {
 
 /// The name in the container. A device that is listed by an alternative name keeps its own when it gets no other.
 fn target<'a>(device: &'a NetDevice, link: &'a Link) -> &'a str {
-    if device.container_name == device.host_name {
-        &link.name
-    } else {
-        &device.container_name
-    }
+    if device.container_name == device.host_name { &link.name } else { &device.container_name }
 }
 
 #[cfg(test)]

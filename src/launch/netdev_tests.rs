@@ -26,10 +26,7 @@ fn between_namespaces(body: impl FnOnce(OwnedFd, Route, Route) + Send) {
 }
 
 fn device(host_name: &str, container_name: &str) -> NetDevice {
-    NetDevice {
-        host_name: host_name.into(),
-        container_name: container_name.into(),
-    }
+    NetDevice { host_name: host_name.into(), container_name: container_name.into() }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -46,11 +43,7 @@ fn octets(text: &str) -> Vec<u8> {
 fn global_addresses(route: &mut Route, name: &str) -> Vec<(Vec<u8>, u8)> {
     let index = route.link(name).unwrap().index;
     let addresses = route.addresses(index).unwrap();
-    addresses
-        .iter()
-        .filter(|address| address.is_global())
-        .map(|address| address.value())
-        .collect()
+    addresses.iter().filter(|address| address.is_global()).map(|address| address.value()).collect()
 }
 
 #[test]
@@ -75,21 +68,10 @@ fn a_device_arrives_renamed_up_and_with_its_permanent_global_addresses() {
         assert!(container.link("eth0").unwrap().up);
         assert_eq!(
             global_addresses(&mut container, "eth0"),
-            [
-                (octets("192.0.2.1"), 24),
-                (octets("192.0.2.2"), 24),
-                (octets("2001:db8::1"), 64)
-            ]
+            [(octets("192.0.2.1"), 24), (octets("192.0.2.2"), 24), (octets("2001:db8::1"), 64)]
         );
         let index = container.link("eth0").unwrap().index;
-        assert!(
-            container
-                .addresses(index)
-                .unwrap()
-                .iter()
-                .filter(|a| a.is_global())
-                .all(Address::is_permanent)
-        );
+        assert!(container.addresses(index).unwrap().iter().filter(|a| a.is_global()).all(Address::is_permanent));
     });
 }
 
@@ -103,14 +85,10 @@ fn a_macvlan_leaves_the_device_below_it_behind() {
             host.set_up(index, true).unwrap();
         }
         let index = host.link("mac0").unwrap().index;
-        host.add_address(index, &plain_address(ip("2001:db8::1"), 64))
-            .unwrap();
+        host.add_address(index, &plain_address(ip("2001:db8::1"), 64)).unwrap();
         move_all(&[device("mac0", "net0")], netns.as_fd()).unwrap();
         assert!(container.link("net0").unwrap().up && host.link("lower").unwrap().up);
-        assert_eq!(
-            global_addresses(&mut container, "net0"),
-            [(octets("2001:db8::1"), 64)]
-        );
+        assert_eq!(global_addresses(&mut container, "net0"), [(octets("2001:db8::1"), 64)]);
     });
 }
 
@@ -121,11 +99,7 @@ fn a_template_gets_the_first_free_number() {
         for name in ["one", "two"] {
             make_veth(&mut host, name);
         }
-        move_all(
-            &[device("one", "eth%d"), device("two", "eth%d")],
-            netns.as_fd(),
-        )
-        .unwrap();
+        move_all(&[device("one", "eth%d"), device("two", "eth%d")], netns.as_fd()).unwrap();
         assert!(container.link("eth1").unwrap().up && container.link("eth2").unwrap().up);
     });
 }
@@ -148,15 +122,8 @@ fn devices_can_trade_their_names_with_ones_of_the_same_index() {
         for name in ["aa", "bb"] {
             make_veth(&mut host, name);
         }
-        assert_eq!(
-            host.link("aap").unwrap().index,
-            container.link("otherp").unwrap().index
-        );
-        move_all(
-            &[device("aa", "bb"), device("aap", "aap"), device("bb", "aa")],
-            netns.as_fd(),
-        )
-        .unwrap();
+        assert_eq!(host.link("aap").unwrap().index, container.link("otherp").unwrap().index);
+        move_all(&[device("aa", "bb"), device("aap", "aap"), device("bb", "aa")], netns.as_fd()).unwrap();
         for name in ["aa", "bb", "aap"] {
             assert!(container.link(name).unwrap().up, "{name}");
         }
@@ -170,15 +137,15 @@ fn nothing_is_moved_when_a_device_is_missing_or_a_name_is_taken() {
         make_veth(&mut host, "one");
         let index = host.link("one").unwrap().index;
         host.set_up(index, true).unwrap();
-        let refusal =
-            |devices: &[NetDevice]| format!("{:#}", move_all(devices, netns.as_fd()).unwrap_err());
+        let refusal = |devices: &[NetDevice]| format!("{:#}", move_all(devices, netns.as_fd()).unwrap_err());
         assert_eq!(
             refusal(&[device("one", "one"), device("none", "none")]),
             "linux.netDevices.none: no such network device on the host"
         );
-        assert!(refusal(&[device("one", "eth0")]).starts_with(
-            "linux.netDevices.one: the container's network namespace has a device \"eth0\" already"
-        ));
+        assert!(
+            refusal(&[device("one", "eth0")])
+                .starts_with("linux.netDevices.one: the container's network namespace has a device \"eth0\" already")
+        );
         assert!(host.link("one").unwrap().up);
     });
 }
@@ -189,25 +156,18 @@ fn a_device_that_was_moved_comes_back_when_the_kernel_refuses_a_later_one() {
         make_veth(&mut host, "one");
         let index = host.link("one").unwrap().index;
         host.set_up(index, true).unwrap();
-        for address in [
-            plain_address(ip("192.0.2.1"), 24),
-            plain_address(ip("2001:db8::1"), 64),
-        ] {
+        for address in [plain_address(ip("192.0.2.1"), 24), plain_address(ip("2001:db8::1"), 64)] {
             host.add_address(index, &address).unwrap();
         }
         // No loopback device ever leaves its namespace.
-        let error =
-            move_all(&[device("one", "eth0"), device("lo", "lo7")], netns.as_fd()).unwrap_err();
+        let error = move_all(&[device("one", "eth0"), device("lo", "lo7")], netns.as_fd()).unwrap_err();
         assert_eq!(
             format!("{error:#}"),
             "linux.netDevices.lo: RTM_NEWLINK(1, IFLA_NET_NS_FD, \"lo7\"): invalid argument"
         );
         assert_eq!(container.link("eth0").unwrap_err().errno, Errno::ENODEV);
         assert!(host.link("one").unwrap().up);
-        assert_eq!(
-            global_addresses(&mut host, "one"),
-            [(octets("192.0.2.1"), 24), (octets("2001:db8::1"), 64)]
-        );
+        assert_eq!(global_addresses(&mut host, "one"), [(octets("192.0.2.1"), 24), (octets("2001:db8::1"), 64)]);
     });
 }
 
@@ -217,10 +177,7 @@ fn the_callers_own_namespace_is_refused_and_the_caller_stays_in_it() {
         make_veth(&mut host, "one");
         let here = File::open("/proc/thread-self/ns/net").unwrap();
         let error = move_all(&[device("one", "one")], here.as_fd()).unwrap_err();
-        assert!(
-            error.to_string().starts_with("linux.netDevices.one: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("linux.netDevices.one: "), "{error}");
         move_all(&[device("one", "one")], netns.as_fd()).unwrap();
         let after = File::open("/proc/thread-self/ns/net").unwrap();
         assert_eq!(fstat(&here).unwrap().st_ino, fstat(&after).unwrap().st_ino);

@@ -45,8 +45,7 @@ impl Notify {
         let Some(host) = host.filter(|_| directory.is_dir()) else { return Ok(None) };
         let path = directory.join(SOCKET);
         let socket = UnixDatagram::bind(&path).named(|| format!("bind({path:?})"))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
-            .named(|| format!("chmod({path:?})"))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).named(|| format!("chmod({path:?})"))?;
         Ok(Some(Self { socket, host: address(host)? }))
     }
 
@@ -106,8 +105,7 @@ fn address(path: &Path) -> Result<SocketAddr> {
 /// sd_notify_barrier(3): the manager closes the pipe once it has handled all that was sent before. Without it the
 /// messages of a client that exits at once could be attributed to nobody.
 fn barrier(client: &UnixDatagram) -> Result<()> {
-    let (read, write): (OwnedFd, OwnedFd) =
-        nix::unistd::pipe2(OFlag::O_CLOEXEC).named(|| "pipe2()".to_owned())?;
+    let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe2(OFlag::O_CLOEXEC).named(|| "pipe2()".to_owned())?;
     let fds = [write.as_raw_fd()];
     let iov = [std::io::IoSlice::new(b"BARRIER=1")];
     sendmsg::<UnixAddr>(client.as_raw_fd(), &iov, &[ControlMessage::ScmRights(&fds)], MsgFlags::MSG_NOSIGNAL, None)

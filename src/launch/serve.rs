@@ -27,14 +27,7 @@ use crate::sys::process::{enter_namespace, set_rlimit};
 ///
 /// # Errors
 /// The child's own, or ours; the child is still there to be ended.
-pub fn until_ready(
-    plan: &Plan,
-    child: &Child,
-    channel: &Channel,
-    root: &Path,
-    cgroup: &Cgroup,
-    warn: &mut dyn FnMut(String),
-) -> Result<()> {
+pub fn until_ready(plan: &Plan, child: &Child, channel: &Channel, root: &Path, cgroup: &Cgroup) -> Result<()> {
     ids::map(plan.id_maps.as_ref(), child.pid)?;
     ids::adjust_oom_score(plan, child.pid, plan.cgroup.rootless)?;
     if !plan.net_devices.is_empty() {
@@ -73,7 +66,6 @@ pub fn until_ready(
                 set_limit(plan, child, &packet.body)?;
                 channel.send(sync::Kind::Done, &[])?;
             }
-            sync::Kind::Warn => warn(String::from_utf8_lossy(&packet.body).into_owned()),
             sync::Kind::Ready => return cgroup.apply_late(&plan.cgroup.limits),
             sync::Kind::Failed => {
                 let (phase, text) = sync::parse_failure(&packet.body);
@@ -96,7 +88,9 @@ fn died(plan: &Plan, child: &Child) -> anyhow::Error {
         libc::WIFSIGNALED(status) && write.controller == "memory" && write.json.ends_with("memory.limit")
     });
     match limit {
-        Some(write) => anyhow!("init {how} while the container was made (hint: {} = {} may be too small)", write.json, write.value),
+        Some(write) => {
+            anyhow!("init {how} while the container was made (hint: {} = {} may be too small)", write.json, write.value)
+        }
         None => anyhow!("init {how} while the container was made"),
     }
 }

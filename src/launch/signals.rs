@@ -14,6 +14,5 @@ pub fn all() -> Result<SignalFd> {
         set.remove(own);
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None).named(|| "sigprocmask()".to_owned())?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .named(|| "signalfd()".to_owned())?)
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).named(|| "signalfd()".to_owned())?)
 }

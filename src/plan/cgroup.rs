@@ -127,17 +127,26 @@ pub struct Check {
 /// Compiles the container's place and limits. What is lawful but has no effect is told in `warn`. `rootless`: the
 /// runtime has no privileges over the host's cgroups.
 ///
-/// Errors name the JSON path: a value the kernel is known to refuse, or a limit whose controller the host lacks.
-pub fn compile(spec: &Spec, id: &str, layout: &Layout, rootless: bool, warn: &mut Vec<String>) -> Result<CgroupPlan> {
+/// Errors name the JSON path of a value that the kernel is known to refuse. A limit whose controller the host lacks is an
+/// obstacle.
+pub fn compile(
+    spec: &Spec,
+    id: &str,
+    layout: &Layout,
+    rootless: bool,
+    warn: &mut Vec<String>,
+    obstacles: &mut Vec<InputError>,
+) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();
     let given = linux.and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
     let place = path::place(given, id, layout)?;
     if place.v1.is_empty() && place.v2.is_none() {
         if !rootless {
-            return Err(InputError::new("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host")
-                .hint("mount cgroup2 at /sys/fs/cgroup"));
+            let obstacle = InputError::new("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
+            obstacles.push(obstacle.hint("mount cgroup2 at /sys/fs/cgroup"));
+        } else {
+            warn.push("no cgroup hierarchy is mounted: the container runs without a cgroup".into());
         }
-        warn.push("no cgroup hierarchy is mounted: the container runs without a cgroup".into());
     }
 
     let mut out = Out::new("linux.resources", layout, warn);
@@ -145,6 +154,7 @@ pub fn compile(spec: &Spec, id: &str, layout: &Layout, rootless: bool, warn: &mu
         out.resources(r, false)?;
     }
     devices::compile(spec, rootless, &mut out)?;
+    obstacles.append(&mut out.obstacles);
     let mut limits = out.limits;
     limits.enable = enable(layout, &limits);
     Ok(CgroupPlan {
@@ -161,6 +171,9 @@ pub fn compile(spec: &Spec, id: &str, layout: &Layout, rootless: bool, warn: &mu
 pub fn compile_update(r: &LinuxResources, at: &str, layout: &Layout, warn: &mut Vec<String>) -> Result<Limits> {
     let mut out = Out::new(at, layout, warn);
     out.resources(r, true)?;
+    if let Some(obstacle) = out.obstacles.into_iter().next() {
+        return Err(obstacle);
+    }
     let mut limits = out.limits;
     limits.enable = enable(layout, &limits);
     Ok(limits)
@@ -191,12 +204,13 @@ struct Out<'a> {
     at: &'a str,
     layout: &'a Layout,
     warn: &'a mut Vec<String>,
+    obstacles: Vec<InputError>,
     limits: Limits,
 }
 
 impl<'a> Out<'a> {
     fn new(at: &'a str, layout: &'a Layout, warn: &'a mut Vec<String>) -> Self {
-        Self { at, layout, warn, limits: Limits::default() }
+        Self { at, layout, warn, obstacles: Vec::new(), limits: Limits::default() }
     }
 
     /// The JSON path of `field`.
@@ -243,23 +257,40 @@ impl<'a> Out<'a> {
         v2.controllers.iter().any(|c| c == controller).then_some(Version::V2)
     }
 
-    /// [`Self::find`] for a limit that must be kept; `v1`, `v2` are the controller's two names.
-    fn need(&self, v1: &str, v2: &str, field: &str) -> Result<Version> {
+    /// [`Self::find`] for a limit that must be kept; `v1`, `v2` are the controller's two names. Where the host lacks it, that
+    /// is an obstacle, and the limit is compiled as the host's kind of cgroups would have it.
+    fn need(&mut self, v1: &str, v2: &str, field: &str) -> Version {
         if let Some(version) = self.find(v1).or_else(|| self.find(v2)) {
-            return Ok(version);
+            return version;
         }
-        let name = if self.layout.kind() == Kind::V1 { v1 } else { v2 };
-        Err(InputError::new(self.at(field), format!("this host has no {name:?} cgroup controller")).hint(format!(
-            "the kernel must be built with it, booted without cgroup_disable={name}, and the controller be mounted"
-        )))
+        let (name, version) = match self.layout.kind() {
+            Kind::V2 => (v2, Version::V2),
+            Kind::V1 | Kind::Hybrid => (v1, Version::V1),
+        };
+        self.obstacle(
+            field,
+            format!("this host has no {name:?} cgroup controller"),
+            format!(
+                "the kernel must be built with it, booted without cgroup_disable={name}, and the controller be mounted"
+            ),
+        );
+        version
+    }
+
+    /// What the host cannot do, though the document is right.
+    fn obstacle(&mut self, field: &str, what: impl Into<String>, hint: impl Into<String>) {
+        let at = self.at(field);
+        self.obstacles.push(InputError::new(at, what).hint(hint));
+    }
+
+    /// A limit that v1 has and v2 has not.
+    fn only_v1(&mut self, field: &str, what: &str) {
+        self.obstacle(field, what, "leave it out on a host with cgroup v2");
     }
 
     /// As [`Self::need`], but a limit that amounts to none needs no controller.
-    fn need_unless(&self, unlimited: bool, v1: &str, v2: &str, field: &str) -> Result<Option<Version>> {
-        match self.need(v1, v2, field) {
-            Err(_) if unlimited => Ok(None),
-            other => other.map(Some),
-        }
+    fn need_unless(&mut self, unlimited: bool, v1: &str, v2: &str, field: &str) -> Option<Version> {
+        if unlimited { self.find(v1).or_else(|| self.find(v2)) } else { Some(self.need(v1, v2, field)) }
     }
 
     fn refuse<T>(&self, field: &str, what: impl Into<String>) -> Result<T> {

@@ -79,11 +79,7 @@ const TYPE_BITS: u32 = 0o170000;
 /// # Errors
 /// Bad types, numbers, modes and paths; one path for two devices; devices without a mount namespace.
 pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<Dev> {
-    let given = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.devices().as_deref())
-        .unwrap_or_default();
+    let given = spec.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
     if !given.is_empty() && !namespaces.has(Kind::Mount) {
         return Err(InputError::new("linux.devices", "needs a mount namespace")
             .hint("add {\"type\": \"mount\"} to linux.namespaces"));
@@ -100,28 +96,17 @@ pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<De
             nodes.push(node);
             continue;
         };
-        let same = Node {
-            at: old.at.clone(),
-            ..node.clone()
-        } == *old;
+        let same = Node { at: old.at.clone(), ..node.clone() } == *old;
         if old.at.starts_with("linux.") && !same {
             let what = format!("{:?} is another device in {}", node.path, old.at);
             return Err(InputError::new(format!("{}.path", node.at), what));
         }
         *old = node;
     }
-    let links = LINKS
-        .iter()
-        .map(|(path, target)| (PathBuf::from(path), PathBuf::from(target)));
-    let links = links
-        .filter(|(path, _)| !nodes.iter().any(|node| node.path == *path))
-        .collect();
+    let links = LINKS.iter().map(|(path, target)| (PathBuf::from(path), PathBuf::from(target)));
+    let links = links.filter(|(path, _)| !nodes.iter().any(|node| node.path == *path)).collect();
     let populate = namespaces.has(Kind::Mount) && !spec.mounts().iter().flatten().any(binds_dev);
-    Ok(Dev {
-        populate,
-        nodes,
-        links,
-    })
+    Ok(Dev { populate, nodes, links })
 }
 
 fn default((path, major, minor): &(&str, u32, u32), bind: bool) -> Node {
@@ -150,49 +135,29 @@ fn node(at: String, device: &LinuxDevice, bind: bool) -> Result<Node> {
         LinuxDeviceType::B => NodeKind::Block,
         LinuxDeviceType::P => NodeKind::Fifo,
         LinuxDeviceType::A => {
-            return Err(
-                InputError::new(format!("{at}.type"), "invalid device type \"a\"")
-                    .hint("one of c, u, b and p"),
-            );
+            return Err(InputError::new(format!("{at}.type"), "invalid device type \"a\"").hint("one of c, u, b and p"));
         }
     };
     let given = device.path();
     no_nul(&format!("{at}.path"), &given.to_string_lossy())?;
     let path = normalise(given)
         .filter(|path| path.parent().is_some())
-        .ok_or_else(|| {
-            InputError::new(
-                format!("{at}.path"),
-                format!("{given:?} is no absolute path of a file"),
-            )
-        })?;
+        .ok_or_else(|| InputError::new(format!("{at}.path"), format!("{given:?} is no absolute path of a file")))?;
     let mut numbers = (0, 0);
     if kind != NodeKind::Fifo {
         if (device.major(), device.minor()) == (0, 0) {
-            return Err(InputError::new(
-                format!("{at}.major"),
-                "major and minor are missing or both 0",
-            )
-            .hint("the kernel has no device 0:0"));
+            return Err(InputError::new(format!("{at}.major"), "major and minor are missing or both 0")
+                .hint("the kernel has no device 0:0"));
         }
-        numbers = (
-            number(&at, "major", device.major(), MAJOR_MAX)?,
-            number(&at, "minor", device.minor(), MINOR_MAX)?,
-        );
+        numbers = (number(&at, "major", device.major(), MAJOR_MAX)?, number(&at, "minor", device.minor(), MINOR_MAX)?);
     }
     let mode = device.file_mode().unwrap_or(0o666);
     if mode & !(MODE_BITS | TYPE_BITS) != 0 {
-        return Err(InputError::new(
-            format!("{at}.fileMode"),
-            format!("{mode} (0{mode:o}) is no file mode"),
-        ));
+        return Err(InputError::new(format!("{at}.fileMode"), format!("{mode} (0{mode:o}) is no file mode")));
     }
     for (field, id) in [("uid", device.uid()), ("gid", device.gid())] {
         if id == Some(u32::MAX) {
-            return Err(InputError::new(
-                format!("{at}.{field}"),
-                format!("{} is no {field}", u32::MAX),
-            ));
+            return Err(InputError::new(format!("{at}.{field}"), format!("{} is no {field}", u32::MAX)));
         }
     }
     Ok(Node {
@@ -213,12 +178,7 @@ fn number(at: &str, field: &str, given: i64, max: u32) -> Result<u32> {
     u32::try_from(given)
         .ok()
         .filter(|number| *number <= max)
-        .ok_or_else(|| {
-            InputError::new(
-                format!("{at}.{field}"),
-                format!("{given} is not from 0 to {max}"),
-            )
-        })
+        .ok_or_else(|| InputError::new(format!("{at}.{field}"), format!("{given} is not from 0 to {max}")))
 }
 
 #[cfg(test)]

@@ -55,20 +55,13 @@ pub fn compile(spec: &Spec) -> Result<Hooks> {
 
 fn list(name: &str, given: &Option<Vec<oci_spec::runtime::Hook>>) -> Result<Vec<Hook>> {
     let given = given.as_deref().unwrap_or_default();
-    given
-        .iter()
-        .enumerate()
-        .map(|(i, hook)| one(format!("hooks.{name}[{i}]"), hook))
-        .collect()
+    given.iter().enumerate().map(|(i, hook)| one(format!("hooks.{name}[{i}]"), hook)).collect()
 }
 
 fn one(at: String, hook: &oci_spec::runtime::Hook) -> Result<Hook> {
     let path = hook.path();
     if !path.is_absolute() {
-        return Err(InputError::new(
-            format!("{at}.path"),
-            format!("{path:?} is not absolute"),
-        ));
+        return Err(InputError::new(format!("{at}.path"), format!("{path:?} is not absolute")));
     }
     no_nul(&format!("{at}.path"), &path.to_string_lossy())?;
     for (name, strings) in [("args", hook.args()), ("env", hook.env())] {
@@ -78,30 +71,16 @@ fn one(at: String, hook: &oci_spec::runtime::Hook) -> Result<Hook> {
     }
     let timeout = match hook.timeout() {
         None => None,
-        Some(seconds) => Some(
-            u64::try_from(seconds)
-                .ok()
-                .filter(|seconds| *seconds > 0)
-                .ok_or_else(|| {
-                    InputError::new(
-                        format!("{at}.timeout"),
-                        format!("{seconds} is not above zero"),
-                    )
-                    .hint("leave it out to wait for ever")
-                })?,
-        ),
+        Some(seconds) => Some(u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).ok_or_else(|| {
+            InputError::new(format!("{at}.timeout"), format!("{seconds} is not above zero"))
+                .hint("leave it out to wait for ever")
+        })?),
     };
     let args = match hook.args().as_deref() {
         None | Some([]) => vec![path.to_string_lossy().into_owned()],
         Some(args) => args.to_vec(),
     };
-    Ok(Hook {
-        path: path.clone(),
-        args,
-        env: hook.env().clone().unwrap_or_default(),
-        timeout,
-        at,
-    })
+    Ok(Hook { path: path.clone(), args, env: hook.env().clone().unwrap_or_default(), timeout, at })
 }
 
 #[cfg(test)]
@@ -118,45 +97,22 @@ mod tests {
             "poststart": [{ "path": "/bin/x", "args": ["x", "y"], "env": ["A=b"], "timeout": 5 }], "poststop": hook,
         } }));
         let hooks = compile(&spec).unwrap();
-        let kinds = [
-            &hooks.prestart,
-            &hooks.create_runtime,
-            &hooks.create_container,
-            &hooks.start_container,
-        ];
+        let kinds = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
         for kind in kinds.into_iter().chain([&hooks.poststop]) {
-            assert_eq!(
-                (kind.len(), kind[0].args.as_slice(), kind[0].timeout),
-                (1, &["/bin/x".to_owned()][..], None)
-            );
+            assert_eq!((kind.len(), kind[0].args.as_slice(), kind[0].timeout), (1, &["/bin/x".to_owned()][..], None));
         }
         let hook = &hooks.poststart[0];
-        assert_eq!(
-            (hook.at.as_str(), hook.timeout, hook.args.len()),
-            ("hooks.poststart[0]", Some(5), 2)
-        );
+        assert_eq!((hook.at.as_str(), hook.timeout, hook.args.len()), ("hooks.poststart[0]", Some(5), 2));
         assert_eq!(hook.env, ["A=b"]);
     }
 
     #[test]
     fn mistakes_are_named_by_their_path() {
         for (hook, at) in [
-            (
-                json!({ "path": "x" }),
-                "hooks.prestart[0].path: \"x\" is not absolute",
-            ),
-            (
-                json!({ "path": "/x", "timeout": 0 }),
-                "hooks.prestart[0].timeout: 0 is not above zero",
-            ),
-            (
-                json!({ "path": "/x", "timeout": -1 }),
-                "hooks.prestart[0].timeout: -1 is not above zero",
-            ),
-            (
-                json!({ "path": "/x", "env": ["A", "\0"] }),
-                "hooks.prestart[0].env[1]: has a NUL byte",
-            ),
+            (json!({ "path": "x" }), "hooks.prestart[0].path: \"x\" is not absolute"),
+            (json!({ "path": "/x", "timeout": 0 }), "hooks.prestart[0].timeout: 0 is not above zero"),
+            (json!({ "path": "/x", "timeout": -1 }), "hooks.prestart[0].timeout: -1 is not above zero"),
+            (json!({ "path": "/x", "env": ["A", "\0"] }), "hooks.prestart[0].env[1]: has a NUL byte"),
         ] {
             let text = error(compile(&spec(json!({ "hooks": { "prestart": [hook] } }))));
             assert!(text.starts_with(at), "{text}");

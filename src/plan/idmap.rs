@@ -25,6 +25,8 @@ pub struct Range {
 pub struct IdMaps {
     pub uids: Vec<Range>,
     pub gids: Vec<Range>,
+    /// The user namespace is joined: these are not written, but must be what it has.
+    pub of_joined: bool,
     /// Write by `newuidmap`/`newgidmap`: the caller has no CAP_SETUID over the host and maps more than itself.
     pub by_helper: bool,
     /// Write `deny` to `setgroups` first: the caller may not map gids otherwise (user_namespaces(7)).
@@ -41,14 +43,6 @@ impl IdMaps {
     pub fn gid_to_host(&self, id: u32) -> Option<u32> {
         to_host(&self.gids, id)
     }
-
-    /// The host's uid and gid of the container's root. `compile` has made sure that both are mapped.
-    pub fn host_root(&self) -> (u32, u32) {
-        (
-            self.uid_to_host(0).unwrap_or(0),
-            self.gid_to_host(0).unwrap_or(0),
-        )
-    }
 }
 
 fn to_host(ranges: &[Range], id: u32) -> Option<u32> {
@@ -58,21 +52,16 @@ fn to_host(ranges: &[Range], id: u32) -> Option<u32> {
         .map(|range| range.host + (id - range.container))
 }
 
-/// `linux.uidMappings` and `linux.gidMappings`; `None` when no user namespace is made.
-///
-/// Mappings beside a user namespace to join are accepted: containerd and CRI-O send both.
+/// `linux.uidMappings` and `linux.gidMappings`; `None` without a user namespace, or when one is joined and nothing is said
+/// of its maps. Mappings beside a user namespace to join are accepted (containerd and CRI-O send both) and compared.
 ///
 /// # Errors
 /// Missing, overlapping, overflowing or empty ranges; mappings without a user namespace; ids of the process that are not
 /// mapped; no user namespace although the caller is not root.
 pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<Option<IdMaps>> {
     let linux = spec.linux().as_ref();
-    let uids = linux
-        .and_then(|linux| linux.uid_mappings().as_deref())
-        .unwrap_or_default();
-    let gids = linux
-        .and_then(|linux| linux.gid_mappings().as_deref())
-        .unwrap_or_default();
+    let uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+    let gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default();
     if !namespaces.has(Kind::User) {
         for (name, given) in [("uidMappings", uids), ("gidMappings", gids)] {
             if !given.is_empty() {
@@ -84,42 +73,30 @@ pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<Op
             }
         }
         if facts.euid != 0 {
-            return Err(InputError::new(
-                "linux.namespaces",
-                "rootless container requires user namespaces",
-            )
-            .hint("add {\"type\": \"user\"} with uidMappings and gidMappings, or run as root"));
+            return Err(InputError::new("linux.namespaces", "rootless container requires user namespaces")
+                .hint("add {\"type\": \"user\"} with uidMappings and gidMappings, or run as root"));
         }
         return Ok(None);
     }
     let uids = ranges("uidMappings", "uid", uids)?;
     let gids = ranges("gidMappings", "gid", gids)?;
     if !namespaces.is_new(Kind::User) {
-        return Ok(None);
+        let given = !uids.is_empty() || !gids.is_empty();
+        return Ok(given.then_some(IdMaps { uids, gids, of_joined: true, by_helper: false, deny_setgroups: false }));
     }
     for (name, id, given) in [("uidMappings", "uid", &uids), ("gidMappings", "gid", &gids)] {
         let at = format!("linux.{name}");
         if given.is_empty() {
-            return Err(InputError::new(
-                at,
-                format!("user namespaces enabled, but no {id} mappings found"),
-            ));
+            return Err(InputError::new(at, format!("user namespaces enabled, but no {id} mappings found")));
         }
         if to_host(given, 0).is_none() {
-            return Err(
-                InputError::new(at, format!("the container's {id} 0 is not mapped"))
-                    .hint("the runtime sets the container up as its root"),
-            );
+            return Err(InputError::new(at, format!("the container's {id} 0 is not mapped"))
+                .hint("the runtime sets the container up as its root"));
         }
     }
     let oneself = only(&uids, facts.euid) && only(&gids, facts.egid);
     let by_helper = !facts.can_map_ids && !oneself;
-    let maps = IdMaps {
-        uids,
-        gids,
-        by_helper,
-        deny_setgroups: !facts.can_map_ids && !by_helper,
-    };
+    let maps = IdMaps { uids, gids, of_joined: false, by_helper, deny_setgroups: !facts.can_map_ids && !by_helper };
     check_user(spec, &maps)?;
     Ok(Some(maps))
 }
@@ -138,32 +115,19 @@ fn ranges(name: &str, id: &str, given: &[LinuxIdMapping]) -> Result<Vec<Range>> 
     let mut ranges: Vec<Range> = Vec::with_capacity(given.len());
     for (i, mapping) in given.iter().enumerate() {
         let at = format!("{at}[{i}]");
-        let range = Range {
-            container: mapping.container_id(),
-            host: mapping.host_id(),
-            size: mapping.size(),
-        };
+        let range = Range { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() };
         if range.size == 0 {
-            return Err(InputError::new(
-                format!("{at}.size"),
-                "is 0: it would map nothing",
-            ));
+            return Err(InputError::new(format!("{at}.size"), "is 0: it would map nothing"));
         }
         for (side, start) in [("containerID", range.container), ("hostID", range.host)] {
             // 4294967295 is "no id" to the kernel and cannot be mapped.
             if start.checked_add(range.size).is_none() {
-                let what = format!(
-                    "{side} {start} + {} is past the last {id}, 4294967294",
-                    range.size
-                );
+                let what = format!("{side} {start} + {} is past the last {id}, 4294967294", range.size);
                 return Err(InputError::new(format!("{at}.size"), what));
             }
         }
         for (j, other) in ranges.iter().enumerate() {
-            let sides = [
-                ("containerID", range.container, other.container),
-                ("hostID", range.host, other.host),
-            ];
+            let sides = [("containerID", range.container, other.container), ("hostID", range.host, other.host)];
             for (side, a, b) in sides {
                 if a < b + other.size && b < a + range.size {
                     let what = format!("overlaps linux.{name}[{j}] in {side}");
@@ -182,10 +146,8 @@ fn check_user(spec: &Spec, maps: &IdMaps) -> Result<()> {
         return Ok(());
     };
     let unmapped = |at: String, id: u32, list: &str| {
-        Err(
-            InputError::new(at, format!("{id} is not mapped in the user namespace"))
-                .hint(format!("extend linux.{list}")),
-        )
+        Err(InputError::new(at, format!("{id} is not mapped in the user namespace"))
+            .hint(format!("extend linux.{list}")))
     };
     if maps.uid_to_host(user.uid()).is_none() {
         return unmapped("process.user.uid".into(), user.uid(), "uidMappings");
@@ -195,11 +157,7 @@ fn check_user(spec: &Spec, maps: &IdMaps) -> Result<()> {
     }
     for (i, gid) in user.additional_gids().iter().flatten().enumerate() {
         if maps.gid_to_host(*gid).is_none() {
-            return unmapped(
-                format!("process.user.additionalGids[{i}]"),
-                *gid,
-                "gidMappings",
-            );
+            return unmapped(format!("process.user.additionalGids[{i}]"), *gid, "gidMappings");
         }
     }
     Ok(())

@@ -26,14 +26,8 @@ mod tests {
     #[test]
     fn a_label_is_one_line_and_empty_means_unset() {
         let text = "system_u:system_r:svirt_lxc_net_t:s0:c124,c675".to_owned();
-        assert_eq!(
-            label("process.selinuxLabel", Some(&text)).unwrap(),
-            Some(text)
-        );
-        assert_eq!(
-            label("process.selinuxLabel", Some(&String::new())).unwrap(),
-            None
-        );
+        assert_eq!(label("process.selinuxLabel", Some(&text)).unwrap(), Some(text));
+        assert_eq!(label("process.selinuxLabel", Some(&String::new())).unwrap(), None);
         assert!(label("process.selinuxLabel", Some(&"a\nb".to_owned())).is_err());
     }
 }

@@ -92,16 +92,12 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
     refuse::unsupported(spec, options)?;
     let namespaces = namespaces::compile(spec)?;
     let id_maps = idmap::compile(spec, &namespaces, facts)?;
-    let cgroup = cgroup::compile(spec, &options.id, &facts.cgroup, options.rootless, warn)?;
-    let mut process = spec
-        .process()
-        .as_ref()
-        .map(|process| process::compile(process, options, warn))
-        .transpose()?;
+    let mut obstacles = Vec::new();
+    let cgroup = cgroup::compile(spec, &options.id, &facts.cgroup, options.rootless, warn, &mut obstacles)?;
+    let mut process = spec.process().as_ref().map(|process| process::compile(process, options, warn)).transpose()?;
     if let Some(process) = &mut process {
         process.personality = process::personality(spec);
     }
-    let mut obstacles = Vec::new();
     let (hostname, domainname) = namespaces::names(spec, &namespaces)?;
     let linux = spec.linux().as_ref();
     Ok(Plan {

@@ -137,14 +137,11 @@ const PROC_ALLOWED: &[&str] = &[
 /// Whether something may be mounted at `path`, absolute in the container with symlinks resolved. `/proc` itself may
 /// only get a procfs: the caller's to check.
 pub fn proc_target_allowed(path: &Path) -> bool {
-    path == Path::new("/proc")
-        || !path.starts_with("/proc")
-        || PROC_ALLOWED.iter().any(|p| Path::new(p) == path)
+    path == Path::new("/proc") || !path.starts_with("/proc") || PROC_ALLOWED.iter().any(|p| Path::new(p) == path)
 }
 
 fn needs_mount_namespace(at: impl Into<String>) -> InputError {
-    InputError::new(at, "needs a mount namespace")
-        .hint("add {\"type\": \"mount\"} to linux.namespaces")
+    InputError::new(at, "needs a mount namespace").hint("add {\"type\": \"mount\"} to linux.namespaces")
 }
 
 /// `mounts` in their order, then the runtime's own for `NOTIFY_SOCKET`.
@@ -163,10 +160,7 @@ pub fn compile(
     if !given.is_empty() && !namespaces.has(Kind::Mount) {
         return Err(needs_mount_namespace("mounts"));
     }
-    let label = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.mount_label().as_ref());
+    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_ref());
     let label = lsm::label("linux.mountLabel", label)?;
     let context = Context {
         bundle: &options.bundle,
@@ -193,10 +187,7 @@ fn notify(state_dir: &Path) -> Mount {
     Mount {
         at: "NOTIFY_SOCKET".into(),
         destination: PathBuf::from("/run/notify"),
-        kind: MountKind::Bind {
-            source: state_dir.join("notify"),
-            recursive: false,
-        },
+        kind: MountKind::Bind { source: state_dir.join("notify"), recursive: false },
         attrs: AttrChange { set, clear: 0 },
         recursive_attrs: AttrChange::default(),
         propagation: Vec::new(),

@@ -168,29 +168,17 @@ impl Namespaces {
 /// Duplicates, a relative path, offsets without a new time namespace, unknown clocks.
 pub fn compile(spec: &Spec) -> Result<Namespaces> {
     let linux = spec.linux().as_ref();
-    let listed = linux
-        .and_then(|linux| linux.namespaces().as_deref())
-        .unwrap_or_default();
-    let mut namespaces = Namespaces {
-        entries: Vec::with_capacity(listed.len()),
-        time_offsets: Vec::new(),
-    };
+    let listed = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let mut namespaces = Namespaces { entries: Vec::with_capacity(listed.len()), time_offsets: Vec::new() };
     for (i, namespace) in listed.iter().enumerate() {
         let at = format!("linux.namespaces[{i}]");
         let kind = Kind::from_spec(namespace.typ());
         if let Some(first) = namespaces.get(kind) {
-            let what = format!(
-                "duplicate namespace {:?}, first given in {}",
-                kind.name(),
-                first.at
-            );
+            let what = format!("duplicate namespace {:?}, first given in {}", kind.name(), first.at);
             return Err(InputError::new(format!("{at}.type"), what));
         }
         // An empty path is no path, as in runc: clients that marshal the field always send it.
-        let path = namespace
-            .path()
-            .clone()
-            .filter(|path| !path.as_os_str().is_empty());
+        let path = namespace.path().clone().filter(|path| !path.as_os_str().is_empty());
         if let Some(path) = &path {
             let at = format!("{at}.path");
             if !path.is_absolute() {
@@ -204,23 +192,17 @@ pub fn compile(spec: &Spec) -> Result<Namespaces> {
     if let Some(offsets) = linux.and_then(|linux| linux.time_offsets().as_ref()) {
         let offsets: BTreeMap<_, _> = offsets.iter().collect();
         if !offsets.is_empty() && !namespaces.is_new(Kind::Time) {
-            return Err(
-                InputError::new("linux.timeOffsets", "needs a new time namespace")
-                    .hint("add {\"type\": \"time\"} without a path to linux.namespaces"),
-            );
+            return Err(InputError::new("linux.timeOffsets", "needs a new time namespace")
+                .hint("add {\"type\": \"time\"} without a path to linux.namespaces"));
         }
         for (clock, offset) in offsets {
             let at = format!("linux.timeOffsets.{clock}");
             if !CLOCKS.contains(&clock.as_str()) {
-                return Err(InputError::new(at, "unknown clock")
-                    .hint(format!("known: {}", CLOCKS.join(", "))));
+                return Err(InputError::new(at, "unknown clock").hint(format!("known: {}", CLOCKS.join(", "))));
             }
             let nanosecs = offset.nanosecs().unwrap_or(0);
             if nanosecs > 999_999_999 {
-                return Err(InputError::new(
-                    format!("{at}.nanosecs"),
-                    format!("{nanosecs} is more than 999999999"),
-                ));
+                return Err(InputError::new(format!("{at}.nanosecs"), format!("{nanosecs} is more than 999999999")));
             }
             namespaces.time_offsets.push(TimeOffset {
                 clock: clock.clone(),
@@ -243,24 +225,15 @@ pub fn names(spec: &Spec, namespaces: &Namespaces) -> Result<(Option<String>, Op
         };
         no_nul(at, name)?;
         if name.len() > NAME_MAX {
-            return Err(InputError::new(
-                at,
-                format!("has {} bytes, the kernel takes {NAME_MAX}", name.len()),
-            ));
+            return Err(InputError::new(at, format!("has {} bytes, the kernel takes {NAME_MAX}", name.len())));
         }
         if !namespaces.has(Kind::Uts) {
-            return Err(InputError::new(
-                at,
-                format!("unable to set {at} without a private UTS namespace"),
-            )
-            .hint("add {\"type\": \"uts\"} to linux.namespaces"));
+            return Err(InputError::new(at, format!("unable to set {at} without a private UTS namespace"))
+                .hint("add {\"type\": \"uts\"} to linux.namespaces"));
         }
         Ok(Some(name.to_owned()))
     };
-    Ok((
-        check("hostname", spec.hostname())?,
-        check("domainname", spec.domainname())?,
-    ))
+    Ok((check("hostname", spec.hostname())?, check("domainname", spec.domainname())?))
 }
 
 #[cfg(test)]

@@ -45,15 +45,8 @@ impl NetDevice {
 /// # Errors
 /// Names that the kernel does not take, two devices with one name in the container. A container in the network namespace
 /// of the host is an obstacle.
-pub fn compile(
-    spec: &Spec,
-    namespaces: &Namespaces,
-    obstacles: &mut Vec<InputError>,
-) -> Result<Vec<NetDevice>> {
-    let given = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.net_devices().as_ref());
+pub fn compile(spec: &Spec, namespaces: &Namespaces, obstacles: &mut Vec<InputError>) -> Result<Vec<NetDevice>> {
+    let given = spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
     let given: BTreeMap<_, _> = given.into_iter().flatten().collect();
     if !given.is_empty() && !namespaces.has(Kind::Network) {
         let obstacle = InputError::new("linux.netDevices", "the container is in the network namespace of the host");
@@ -66,25 +59,13 @@ pub fn compile(
         // An empty name is no name, as in runc: clients that marshal the field always send it.
         let renamed = device.name().as_deref().filter(|name| !name.is_empty());
         if let Some(name) = renamed {
-            check(
-                &format!("{at}.name"),
-                name,
-                name.strip_suffix(TEMPLATE).unwrap_or(name),
-            )?;
+            check(&format!("{at}.name"), name, name.strip_suffix(TEMPLATE).unwrap_or(name))?;
         }
         let container_name = renamed.unwrap_or(host_name).to_owned();
-        let device = NetDevice {
-            host_name: host_name.clone(),
-            container_name,
-        };
-        let rival = devices
-            .iter()
-            .find(|other| other.container_name == device.container_name);
+        let device = NetDevice { host_name: host_name.clone(), container_name };
+        let rival = devices.iter().find(|other| other.container_name == device.container_name);
         if let Some(rival) = rival.filter(|_| !device.is_template()) {
-            let what = format!(
-                "{:?} is the container's name of {:?} already",
-                device.container_name, rival.host_name
-            );
+            let what = format!("{:?} is the container's name of {:?} already", device.container_name, rival.host_name);
             return Err(InputError::new(at, what).hint("give one of them another \"name\""));
         }
         devices.push(device);
@@ -102,20 +83,14 @@ fn check(at: &str, name: &str, fixed: &str) -> Result<()> {
         format!("{name:?} is not 1 to {NAME_MAX} bytes long")
     } else if RESERVED.contains(&name) {
         format!("{name:?} is reserved by the kernel")
-    } else if name
-        .bytes()
-        .any(|byte| matches!(byte, 0 | b'/' | b':') || space(byte))
-    {
+    } else if name.bytes().any(|byte| matches!(byte, 0 | b'/' | b':') || space(byte)) {
         format!("{name:?} has a slash, a colon, white space or a NUL byte")
     } else if fixed.contains('%') {
         format!("{name:?} has a '%' that does not begin a \"%d\" at the end of a container's name")
     } else {
         return Ok(());
     };
-    Err(InputError::new(
-        at,
-        format!("bad name of a network device: {refused}"),
-    ))
+    Err(InputError::new(at, format!("bad name of a network device: {refused}")))
 }
 
 #[cfg(test)]
@@ -127,15 +102,14 @@ mod tests {
     fn compiled(devices: Value, namespaces: Value) -> Result<Vec<NetDevice>> {
         let spec = json!({"ociVersion": "1.3.0", "linux": {"netDevices": devices, "namespaces": namespaces}});
         let spec: Spec = serde_json::from_value(spec).expect("a document");
-        compile(&spec, &super::super::namespaces::compile(&spec)?)
+        let mut obstacles = Vec::new();
+        let devices = compile(&spec, &super::super::namespaces::compile(&spec)?, &mut obstacles);
+        obstacles.pop().map_or(devices, Err)
     }
 
     fn names(devices: Value) -> Result<Vec<(String, String)>> {
         let devices = compiled(devices, json!([{"type": "network"}]))?;
-        Ok(devices
-            .into_iter()
-            .map(|device| (device.host_name, device.container_name))
-            .collect())
+        Ok(devices.into_iter().map(|device| (device.host_name, device.container_name)).collect())
     }
 
     #[test]
@@ -143,60 +117,29 @@ mod tests {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(
             names(json!({"eth1": {"name": "net0"}, "eth0.100": {}, "ib0": {"name": ""}})).unwrap(),
-            [
-                pair("eth0.100", "eth0.100"),
-                pair("eth1", "net0"),
-                pair("ib0", "ib0")
-            ]
+            [pair("eth0.100", "eth0.100"), pair("eth1", "net0"), pair("ib0", "ib0")]
         );
-        assert_eq!(
-            names(json!({"a": {"name": "b"}, "b": {"name": "a"}}))
-                .unwrap()
-                .len(),
-            2
-        );
+        assert_eq!(names(json!({"a": {"name": "b"}, "b": {"name": "a"}})).unwrap().len(), 2);
     }
 
     #[test]
     fn templates_may_repeat_and_come_last() {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(
-            names(json!({"a": {"name": "eth%d"}, "b": {"name": "eth%d"}, "c": {"name": "eth0"}}))
-                .unwrap(),
+            names(json!({"a": {"name": "eth%d"}, "b": {"name": "eth%d"}, "c": {"name": "eth0"}})).unwrap(),
             [pair("c", "eth0"), pair("a", "eth%d"), pair("b", "eth%d")]
         );
     }
 
     #[test]
     fn names_that_the_kernel_does_not_take_are_refused_by_json_path() {
-        for name in [
-            "",
-            "sixteen-letters-",
-            ".",
-            "..",
-            "all",
-            "a/b",
-            "a:b",
-            "a b",
-            "a\tb",
-            "a\0",
-            "\u{e0}",
-            "a%d",
-            "a%",
-        ] {
+        for name in
+            ["", "sixteen-letters-", ".", "..", "all", "a/b", "a:b", "a b", "a\tb", "a\0", "\u{e0}", "a%d", "a%"]
+        {
             let error = names(json!({name: {}})).unwrap_err();
             assert_eq!(error.at, format!("linux.netDevices.{name}"), "{error}");
         }
-        for name in [
-            "sixteen-letters-",
-            "..",
-            "default",
-            "a/b",
-            "a%db",
-            "a%%d",
-            "%s%d",
-            "%d",
-        ] {
+        for name in ["sixteen-letters-", "..", "default", "a/b", "a%db", "a%%d", "%s%d", "%d"] {
             let error = names(json!({"eth0": {"name": name}})).unwrap_err();
             assert_eq!(error.at, "linux.netDevices.eth0.name", "{error}");
         }
@@ -212,14 +155,8 @@ mod tests {
     #[test]
     fn the_hosts_network_namespace_takes_no_devices() {
         let error = compiled(json!({"eth0": {}}), json!([{"type": "pid"}])).unwrap_err();
-        assert_eq!(error.at, "linux.netDevices.eth0");
+        assert_eq!(error.at, "linux.netDevices");
         assert_eq!(compiled(json!({}), json!([])).unwrap(), []);
-        assert!(
-            compiled(
-                json!({"eth0": {}}),
-                json!([{"type": "network", "path": "/run/netns/x"}])
-            )
-            .is_ok()
-        );
+        assert!(compiled(json!({"eth0": {}}), json!([{"type": "network", "path": "/run/netns/x"}])).is_ok());
     }
 }

@@ -90,18 +90,11 @@ const PER_LINUX32: u64 = 0x0008;
 ///
 /// # Errors
 /// Whatever is wrong in it, by its JSON path.
-pub fn compile(
-    process: &oci_spec::runtime::Process,
-    options: &Options,
-    warn: &mut Vec<String>,
-) -> Result<Process> {
+pub fn compile(process: &oci_spec::runtime::Process, options: &Options, warn: &mut Vec<String>) -> Result<Process> {
     let terminal = process.terminal().unwrap_or(false);
     let cwd = process.cwd();
     if !cwd.is_absolute() {
-        return Err(InputError::new(
-            "process.cwd",
-            "Cwd must be an absolute path",
-        ));
+        return Err(InputError::new("process.cwd", "Cwd must be an absolute path"));
     }
     no_nul("process.cwd", &cwd.to_string_lossy())?;
     let args = process.args().clone().unwrap_or_default();
@@ -120,19 +113,13 @@ pub fn compile(
     }
     let umask = user.umask().unwrap_or(UMASK);
     if umask > 0o777 {
-        return Err(InputError::new(
-            "process.user.umask",
-            format!("{umask} (0{umask:o}) is more than 0777"),
-        )
-        .hint("JSON numbers are decimal: 18 is 022"));
+        return Err(InputError::new("process.user.umask", format!("{umask} (0{umask:o}) is more than 0777"))
+            .hint("JSON numbers are decimal: 18 is 022"));
     }
     let oom_score_adj = process.oom_score_adj();
     if let Some(score) = oom_score_adj.filter(|score| !OOM_SCORE_ADJ.contains(score)) {
         let (min, max) = OOM_SCORE_ADJ.into_inner();
-        return Err(InputError::new(
-            "process.oomScoreAdj",
-            format!("{score} is not from {min} to {max}"),
-        ));
+        return Err(InputError::new("process.oomScoreAdj", format!("{score} is not from {min} to {max}")));
     }
     Ok(Process {
         terminal,
@@ -148,26 +135,13 @@ pub fn compile(
         capabilities: process
             .capabilities()
             .as_ref()
-            .map_or(Ok(Capabilities::default()), |sets| {
-                caps::compile(sets, warn)
-            })?,
+            .map_or(Ok(Capabilities::default()), |sets| caps::compile(sets, warn))?,
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj,
-        apparmor_profile: lsm::label(
-            "process.apparmorProfile",
-            process.apparmor_profile().as_ref(),
-        )?,
+        apparmor_profile: lsm::label("process.apparmorProfile", process.apparmor_profile().as_ref())?,
         selinux_label: lsm::label("process.selinuxLabel", process.selinux_label().as_ref())?,
-        scheduler: process
-            .scheduler()
-            .as_ref()
-            .map(sched::scheduler)
-            .transpose()?,
-        io_priority: process
-            .io_priority()
-            .as_ref()
-            .map(sched::io_priority)
-            .transpose()?,
+        scheduler: process.scheduler().as_ref().map(sched::scheduler).transpose()?,
+        io_priority: process.io_priority().as_ref().map(sched::io_priority).transpose()?,
         personality: None,
     })
 }
@@ -190,10 +164,7 @@ fn id(at: &str, id: u32) -> Result<()> {
 }
 
 /// Ignored without a terminal: config.md says so.
-fn console_size(
-    process: &oci_spec::runtime::Process,
-    terminal: bool,
-) -> Result<Option<(u16, u16)>> {
+fn console_size(process: &oci_spec::runtime::Process, terminal: bool) -> Result<Option<(u16, u16)>> {
     let Some(size) = process.console_size().filter(|_| terminal) else {
         return Ok(None);
     };
@@ -203,10 +174,7 @@ fn console_size(
             InputError::new(format!("process.consoleSize.{name}"), what)
         })
     };
-    Ok(Some((
-        side("height", size.height())?,
-        side("width", size.width())?,
-    )))
+    Ok(Some((side("height", size.height())?, side("width", size.width())?)))
 }
 
 fn env(process: &oci_spec::runtime::Process, options: &Options) -> Result<Vec<String>> {
@@ -219,10 +187,7 @@ fn env(process: &oci_spec::runtime::Process, options: &Options) -> Result<Vec<St
             Some(0) => "name cannot be empty",
             Some(_) => continue,
         };
-        return Err(
-            InputError::new(at, format!("invalid environment variable: {what}"))
-                .hint("give it as NAME=value"),
-        );
+        return Err(InputError::new(at, format!("invalid environment variable: {what}")).hint("give it as NAME=value"));
     }
     if options.notify_socket.is_some() {
         env.push(format!("NOTIFY_SOCKET={}", mounts::NOTIFY_SOCKET));
@@ -283,13 +248,7 @@ fn rlimits(given: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
             let what = format!("{soft} is more than the hard limit, {hard}");
             return Err(InputError::new(format!("{at}.soft"), what));
         }
-        rlimits.push(Rlimit {
-            at,
-            name,
-            resource,
-            soft,
-            hard,
-        });
+        rlimits.push(Rlimit { at, name, resource, soft, hard });
     }
     Ok(rlimits)
 }

@@ -6,20 +6,13 @@ use super::{Options, Result};
 use crate::error::InputError;
 
 /// Mount options that need more than the mount calls made today.
-const MOUNT_OPTIONS: &[&str] = &[
-    "idmap",
-    "ridmap",
-    "copy-symlink",
-    "src-nofollow",
-    "dest-nofollow",
-];
+const MOUNT_OPTIONS: &[&str] = &["idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow"];
 
 /// Options that carry their value: crun's `idmap=uids=…;gids=…`.
 const MOUNT_PREFIXES: &[&str] = &["idmap=", "ridmap="];
 
 fn refuse(at: impl Into<String>) -> InputError {
-    InputError::new(at, "is not supported yet")
-        .hint("remove it, or use another runtime for this container")
+    InputError::new(at, "is not supported yet").hint("remove it, or use another runtime for this container")
 }
 
 /// # Errors
@@ -30,57 +23,32 @@ pub fn unsupported(spec: &Spec, options: &Options) -> Result<()> {
     }
     let linux = spec.linux().as_ref();
     let fields = [
-        (
-            "linux.intelRdt",
-            linux.is_some_and(|linux| linux.intel_rdt().is_some()),
-        ),
-        (
-            "linux.memoryPolicy",
-            linux.is_some_and(|linux| linux.memory_policy().is_some()),
-        ),
+        ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
+        ("linux.memoryPolicy", linux.is_some_and(|linux| linux.memory_policy().is_some())),
         (
             "process.execCPUAffinity",
-            spec.process()
-                .as_ref()
-                .is_some_and(|process| process.exec_cpu_affinity().is_some()),
+            spec.process().as_ref().is_some_and(|process| process.exec_cpu_affinity().is_some()),
         ),
     ];
     if let Some((at, _)) = fields.iter().find(|(_, given)| *given) {
         return Err(refuse(*at));
     }
-    let flags = linux
-        .and_then(|linux| linux.personality().as_ref())
-        .and_then(|p| p.flags().as_deref());
+    let flags = linux.and_then(|linux| linux.personality().as_ref()).and_then(|p| p.flags().as_deref());
     if flags.is_some_and(|flags| !flags.is_empty()) {
-        return Err(InputError::new(
-            "linux.personality.flags",
-            "the specification defines no flags",
-        ));
+        return Err(InputError::new("linux.personality.flags", "the specification defines no flags"));
     }
-    spec.mounts()
-        .iter()
-        .flatten()
-        .enumerate()
-        .try_for_each(|(i, m)| mount(&format!("mounts[{i}]"), m))
+    spec.mounts().iter().flatten().enumerate().try_for_each(|(i, m)| mount(&format!("mounts[{i}]"), m))
 }
 
 fn mount(at: &str, mount: &Mount) -> Result<()> {
-    for (name, mappings) in [
-        ("uidMappings", mount.uid_mappings()),
-        ("gidMappings", mount.gid_mappings()),
-    ] {
-        if mappings
-            .as_ref()
-            .is_some_and(|mappings| !mappings.is_empty())
-        {
+    for (name, mappings) in [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())] {
+        if mappings.as_ref().is_some_and(|mappings| !mappings.is_empty()) {
             return Err(refuse(format!("{at}.{name}")));
         }
     }
     for (i, option) in mount.options().iter().flatten().enumerate() {
-        let named = MOUNT_OPTIONS.contains(&option.as_str())
-            || MOUNT_PREFIXES
-                .iter()
-                .any(|prefix| option.starts_with(prefix));
+        let named =
+            MOUNT_OPTIONS.contains(&option.as_str()) || MOUNT_PREFIXES.iter().any(|prefix| option.starts_with(prefix));
         if named {
             let what = format!("the mount option {option:?} is not supported yet");
             return Err(InputError::new(format!("{at}.options[{i}]"), what));
@@ -100,51 +68,24 @@ mod tests {
         let process = json!({ "cwd": "/", "user": { "uid": 0, "gid": 0 }, "execCPUAffinity": { "initial": "0" } });
         let mount = |extra: serde_json::Value| {
             let mut mount = json!({ "destination": "/x", "source": "/y", "type": "bind" });
-            mount
-                .as_object_mut()
-                .unwrap()
-                .extend(extra.as_object().unwrap().clone());
+            mount.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             json!({ "mounts": [mount] })
         };
         let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
         for (document, at) in [
-            (
-                json!({ "linux": { "intelRdt": { "closID": "x" } } }),
-                "linux.intelRdt",
-            ),
-            (
-                json!({ "linux": { "memoryPolicy": { "mode": "MPOL_DEFAULT" } } }),
-                "linux.memoryPolicy",
-            ),
-            (
-                json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }),
-                "linux.personality.flags",
-            ),
+            (json!({ "linux": { "intelRdt": { "closID": "x" } } }), "linux.intelRdt"),
+            (json!({ "linux": { "memoryPolicy": { "mode": "MPOL_DEFAULT" } } }), "linux.memoryPolicy"),
+            (json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }), "linux.personality.flags"),
             (json!({ "process": process }), "process.execCPUAffinity"),
-            (
-                mount(json!({ "options": ["bind", "ridmap"] })),
-                "mounts[0].options[1]",
-            ),
-            (
-                mount(json!({ "options": ["idmap=uids=0-1-2"] })),
-                "mounts[0].options[0]",
-            ),
-            (
-                mount(json!({ "options": ["copy-symlink"] })),
-                "mounts[0].options[0]",
-            ),
-            (
-                mount(json!({ "uidMappings": map.clone(), "gidMappings": map })),
-                "mounts[0].uidMappings",
-            ),
+            (mount(json!({ "options": ["bind", "ridmap"] })), "mounts[0].options[1]"),
+            (mount(json!({ "options": ["idmap=uids=0-1-2"] })), "mounts[0].options[0]"),
+            (mount(json!({ "options": ["copy-symlink"] })), "mounts[0].options[0]"),
+            (mount(json!({ "uidMappings": map.clone(), "gidMappings": map })), "mounts[0].uidMappings"),
         ] {
             let text = error(unsupported(&spec(document), &options()));
             assert!(text.starts_with(&format!("{at}: ")), "{text}");
         }
-        let systemd = Options {
-            systemd_cgroup: true,
-            ..options()
-        };
+        let systemd = Options { systemd_cgroup: true, ..options() };
         assert!(error(unsupported(&spec(json!({})), &systemd)).starts_with("--systemd-cgroup: "));
         assert_eq!(unsupported(&spec(json!({})), &options()), Ok(()));
     }

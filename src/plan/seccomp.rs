@@ -108,70 +108,29 @@ pub enum Comparison {
 ///
 /// # Errors
 /// The first thing that the specification or libseccomp forbids, by its JSON path.
-pub fn compile(
-    spec: &LinuxSeccomp,
-    json: &str,
-    no_new_privs: bool,
-    warn: &mut Vec<String>,
-) -> Result<Filter> {
-    let default = action(
-        spec.default_action(),
-        spec.default_errno_ret(),
-        json,
-        ["defaultAction", "defaultErrnoRet"],
-    )?;
-    if spec
-        .listener_path()
-        .as_ref()
-        .is_some_and(|path| !path.as_os_str().is_empty())
-    {
-        return Err(InputError::new(
-            format!("{json}.listenerPath"),
-            "not supported yet",
-        ));
+pub fn compile(spec: &LinuxSeccomp, json: &str, no_new_privs: bool, warn: &mut Vec<String>) -> Result<Filter> {
+    let default = action(spec.default_action(), spec.default_errno_ret(), json, ["defaultAction", "defaultErrnoRet"])?;
+    if spec.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
+        return Err(InputError::new(format!("{json}.listenerPath"), "not supported yet"));
     }
-    if spec
-        .listener_metadata()
-        .as_ref()
-        .is_some_and(|data| !data.is_empty())
-    {
-        return Err(InputError::new(
-            format!("{json}.listenerMetadata"),
-            "not supported yet",
-        ));
+    if spec.listener_metadata().as_ref().is_some_and(|data| !data.is_empty()) {
+        return Err(InputError::new(format!("{json}.listenerMetadata"), "not supported yet"));
     }
     let rules = spec.syscalls().iter().flatten().enumerate();
     let program = Program {
         default,
         architectures: architectures(spec.architectures().iter().flatten().copied(), json)?,
-        rules: rules
-            .map(|(i, call)| rule(call, &format!("{json}.syscalls[{i}]"), warn))
-            .collect::<Result<_>>()?,
+        rules: rules.map(|(i, call)| rule(call, &format!("{json}.syscalls[{i}]"), warn)).collect::<Result<_>>()?,
     };
     if !may_execute(&program) {
-        warn.push(format!(
-            "{json}: the profile refuses execve, so the container's program cannot be started"
-        ));
+        warn.push(format!("{json}: the profile refuses execve, so the container's program cannot be started"));
     }
-    let load = if no_new_privs {
-        Load::Last
-    } else {
-        Load::BeforeCapabilities
-    };
-    Ok(Filter {
-        program,
-        flags: flags(spec.flags().as_deref(), json)?,
-        load,
-    })
+    let load = if no_new_privs { Load::Last } else { Load::BeforeCapabilities };
+    Ok(Filter { program, flags: flags(spec.flags().as_deref(), json)?, load })
 }
 
 /// `fields` are the names of the action and of its errno in the object at `at`.
-fn action(
-    action: LinuxSeccompAction,
-    errno: Option<u32>,
-    at: &str,
-    fields: [&str; 2],
-) -> Result<Action> {
+fn action(action: LinuxSeccompAction, errno: Option<u32>, at: &str, fields: [&str; 2]) -> Result<Action> {
     let [action_field, errno_field] = fields.map(|field| format!("{at}.{field}"));
     // libseccomp takes no errno of 4095 (MAX_ERRNO) or more; a tracer gets the 16 bits of SECCOMP_RET_DATA.
     let data = |max: u16| match errno {
@@ -179,33 +138,24 @@ fn action(
         Some(errno) => u16::try_from(errno)
             .ok()
             .filter(|errno| *errno <= max)
-            .ok_or_else(|| {
-                InputError::new(errno_field.clone(), format!("{errno} is more than {max}"))
-            }),
+            .ok_or_else(|| InputError::new(errno_field.clone(), format!("{errno} is more than {max}"))),
     };
     let decided = match action {
         LinuxSeccompAction::ScmpActErrno => return data(4094).map(Action::Errno),
         LinuxSeccompAction::ScmpActTrace => return data(u16::MAX).map(Action::Trace),
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
-            Action::KillThread
-        }
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Action::KillThread,
         LinuxSeccompAction::ScmpActKillProcess => Action::KillProcess,
         LinuxSeccompAction::ScmpActTrap => Action::Trap,
         LinuxSeccompAction::ScmpActLog => Action::Log,
         LinuxSeccompAction::ScmpActAllow => Action::Allow,
         LinuxSeccompAction::ScmpActNotify => {
-            return Err(InputError::new(
-                action_field,
-                "SCMP_ACT_NOTIFY is not supported yet",
-            ));
+            return Err(InputError::new(action_field, "SCMP_ACT_NOTIFY is not supported yet"));
         }
     };
     match errno {
         None => Ok(decided),
-        Some(_) => Err(
-            InputError::new(errno_field, format!("{action} returns no errno"))
-                .hint("only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one"),
-        ),
+        Some(_) => Err(InputError::new(errno_field, format!("{action} returns no errno"))
+            .hint("only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one")),
     }
 }
 
@@ -214,12 +164,7 @@ fn architectures(listed: impl Iterator<Item = Arch>, json: &str) -> Result<Vec<A
     let mut archs = vec![native.arch];
     for (i, arch) in listed.enumerate() {
         let row = names::arch(arch);
-        let refuse = |what| {
-            Err(InputError::new(
-                format!("{json}.architectures[{i}]"),
-                format!("{arch} {what}"),
-            ))
-        };
+        let refuse = |what| Err(InputError::new(format!("{json}.architectures[{i}]"), format!("{arch} {what}")));
         if !row.is_known() {
             return refuse("is not known to the libseccomp in this program");
         }
@@ -242,11 +187,8 @@ fn flags(listed: Option<&[Flag]>, json: &str) -> Result<u32> {
     let mut bits = 0;
     for (i, flag) in listed.iter().enumerate() {
         let Some(row) = names::FLAGS.iter().find(|row| row.flag == *flag) else {
-            return Err(InputError::new(
-                format!("{json}.flags[{i}]"),
-                format!("{flag} is not supported yet"),
-            )
-            .hint("it is of use with SCMP_ACT_NOTIFY only"));
+            return Err(InputError::new(format!("{json}.flags[{i}]"), format!("{flag} is not supported yet"))
+                .hint("it is of use with SCMP_ACT_NOTIFY only"));
         };
         if row.passed {
             bits |= row.bit;
@@ -257,65 +199,34 @@ fn flags(listed: Option<&[Flag]>, json: &str) -> Result<u32> {
 
 fn rule(call: &LinuxSyscall, at: &str, warn: &mut Vec<String>) -> Result<Rule> {
     if call.names().is_empty() {
-        return Err(InputError::new(format!("{at}.names"), "is empty")
-            .hint("name at least one system call"));
+        return Err(InputError::new(format!("{at}.names"), "is empty").hint("name at least one system call"));
     }
-    if let Some(i) = call
-        .names()
-        .iter()
-        .position(|name| name.is_empty() || name.contains('\0'))
-    {
-        return Err(InputError::new(
-            format!("{at}.names[{i}]"),
-            "is not the name of a system call",
-        ));
+    if let Some(i) = call.names().iter().position(|name| name.is_empty() || name.contains('\0')) {
+        return Err(InputError::new(format!("{at}.names[{i}]"), "is not the name of a system call"));
     }
     let conditions = call.args().iter().flatten().enumerate();
-    let conditions: Vec<Condition> = conditions
-        .map(|(i, arg)| condition(arg, &format!("{at}.args[{i}]"), warn))
-        .collect::<Result<_>>()?;
-    let repeats = (0..6).any(|arg| {
-        conditions
-            .iter()
-            .filter(|condition| condition.arg == arg)
-            .count()
-            > 1
-    });
+    let conditions: Vec<Condition> =
+        conditions.map(|(i, arg)| condition(arg, &format!("{at}.args[{i}]"), warn)).collect::<Result<_>>()?;
+    let repeats = (0..6).any(|arg| conditions.iter().filter(|condition| condition.arg == arg).count() > 1);
     let any_of = match conditions {
         none if none.is_empty() => Vec::new(),
         // libseccomp takes one condition for each argument in a rule. Older profiles list alternatives by comparing
         // an argument more than once, and runc matches every condition on its own then: so do we.
-        alternatives if repeats => alternatives
-            .into_iter()
-            .map(|condition| vec![condition])
-            .collect(),
+        alternatives if repeats => alternatives.into_iter().map(|condition| vec![condition]).collect(),
         all => vec![all],
     };
     let action = action(call.action(), call.errno_ret(), at, ["action", "errnoRet"])?;
-    Ok(Rule {
-        names: call.names().clone(),
-        action,
-        any_of,
-    })
+    Ok(Rule { names: call.names().clone(), action, any_of })
 }
 
 fn condition(arg: &LinuxSeccompArg, at: &str, warn: &mut Vec<String>) -> Result<Condition> {
-    let index = u32::try_from(arg.index())
-        .ok()
-        .filter(|index| *index < 6)
-        .ok_or_else(|| {
-            InputError::new(
-                format!("{at}.index"),
-                format!("{} is not the index of an argument", arg.index()),
-            )
+    let index = u32::try_from(arg.index()).ok().filter(|index| *index < 6).ok_or_else(|| {
+        InputError::new(format!("{at}.index"), format!("{} is not the index of an argument", arg.index()))
             .hint("a system call has six arguments, 0 to 5")
-        })?;
+    })?;
     let (value, second) = (arg.value(), arg.value_two().unwrap_or(0));
     let is = match arg.op() {
-        Operator::ScmpCmpMaskedEq => Comparison::Masked {
-            mask: value,
-            value: second,
-        },
+        Operator::ScmpCmpMaskedEq => Comparison::Masked { mask: value, value: second },
         Operator::ScmpCmpNe => Comparison::NotEqual(value),
         Operator::ScmpCmpLt => Comparison::Less(value),
         Operator::ScmpCmpLe => Comparison::LessOrEqual(value),
@@ -331,10 +242,7 @@ fn condition(arg: &LinuxSeccompArg, at: &str, warn: &mut Vec<String>) -> Result<
 
 /// Whether execve can succeed at all under `program`.
 fn may_execute(program: &Program) -> bool {
-    let mut named = program
-        .rules
-        .iter()
-        .filter(|rule| rule.names.iter().any(|name| name == "execve"));
+    let mut named = program.rules.iter().filter(|rule| rule.names.iter().any(|name| name == "execve"));
     match program.default.permits() {
         true => !named.any(|rule| !rule.action.permits() && rule.any_of.is_empty()),
         false => named.any(|rule| rule.action.permits()),

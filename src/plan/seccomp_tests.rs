@@ -25,35 +25,17 @@ fn with_rule(rule: Value) -> Value {
 #[test]
 fn every_action_is_read_and_an_errno_is_eperm_unless_given() {
     let cases = [
-        (
-            json!({"defaultAction": "SCMP_ACT_KILL"}),
-            Action::KillThread,
-        ),
-        (
-            json!({"defaultAction": "SCMP_ACT_KILL_THREAD"}),
-            Action::KillThread,
-        ),
-        (
-            json!({"defaultAction": "SCMP_ACT_KILL_PROCESS"}),
-            Action::KillProcess,
-        ),
+        (json!({"defaultAction": "SCMP_ACT_KILL"}), Action::KillThread),
+        (json!({"defaultAction": "SCMP_ACT_KILL_THREAD"}), Action::KillThread),
+        (json!({"defaultAction": "SCMP_ACT_KILL_PROCESS"}), Action::KillProcess),
         (json!({"defaultAction": "SCMP_ACT_TRAP"}), Action::Trap),
         (json!({"defaultAction": "SCMP_ACT_LOG"}), Action::Log),
         (json!({"defaultAction": "SCMP_ACT_ALLOW"}), Action::Allow),
         (json!({"defaultAction": "SCMP_ACT_ERRNO"}), Action::Errno(1)),
-        (
-            json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}),
-            Action::Errno(38),
-        ),
-        (
-            json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 0}),
-            Action::Errno(0),
-        ),
+        (json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}), Action::Errno(38)),
+        (json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 0}), Action::Errno(0)),
         (json!({"defaultAction": "SCMP_ACT_TRACE"}), Action::Trace(1)),
-        (
-            json!({"defaultAction": "SCMP_ACT_TRACE", "defaultErrnoRet": 65535}),
-            Action::Trace(65535),
-        ),
+        (json!({"defaultAction": "SCMP_ACT_TRACE", "defaultErrnoRet": 65535}), Action::Trace(65535)),
     ];
     for (profile, action) in cases {
         assert_eq!(filter(&profile).program.default, action, "{profile}");
@@ -65,10 +47,7 @@ fn every_action_is_read_and_an_errno_is_eperm_unless_given() {
 #[test]
 fn bad_profiles_are_refused_by_json_path() {
     let cases = [
-        (
-            json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY",
-        ),
+        (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY"),
         (
             json!({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}),
             "linux.seccomp.defaultErrnoRet: SCMP_ACT_KILL returns no errno",
@@ -89,14 +68,8 @@ fn bad_profiles_are_refused_by_json_path() {
             json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
             "linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
         ),
-        (
-            with_rule(json!({"names": [], "action": "SCMP_ACT_LOG"})),
-            "linux.seccomp.syscalls[0].names: is empty",
-        ),
-        (
-            with_rule(json!({"names": ["a", ""], "action": "SCMP_ACT_LOG"})),
-            "linux.seccomp.syscalls[0].names[1]: ",
-        ),
+        (with_rule(json!({"names": [], "action": "SCMP_ACT_LOG"})), "linux.seccomp.syscalls[0].names: is empty"),
+        (with_rule(json!({"names": ["a", ""], "action": "SCMP_ACT_LOG"})), "linux.seccomp.syscalls[0].names[1]: "),
         (
             with_rule(json!({"names": ["read"], "action": "SCMP_ACT_NOTIFY"})),
             "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY",
@@ -121,24 +94,10 @@ fn bad_profiles_are_refused_by_json_path() {
 #[test]
 fn the_machines_own_architecture_is_always_served_and_foreign_byte_orders_never() {
     let archs = |list: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": list});
+    assert_eq!(filter(&json!({"defaultAction": "SCMP_ACT_ALLOW"})).program.architectures, [Arch::ScmpArchX86_64]);
+    assert_eq!(filter(&archs(json!([]))).program.architectures, [Arch::ScmpArchX86_64]);
     assert_eq!(
-        filter(&json!({"defaultAction": "SCMP_ACT_ALLOW"}))
-            .program
-            .architectures,
-        [Arch::ScmpArchX86_64]
-    );
-    assert_eq!(
-        filter(&archs(json!([]))).program.architectures,
-        [Arch::ScmpArchX86_64]
-    );
-    assert_eq!(
-        filter(&archs(json!([
-            "SCMP_ARCH_X86",
-            "SCMP_ARCH_X86_64",
-            "SCMP_ARCH_X86"
-        ])))
-        .program
-        .architectures,
+        filter(&archs(json!(["SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]))).program.architectures,
         [Arch::ScmpArchX86_64, Arch::ScmpArchX86]
     );
     assert_eq!(
@@ -149,22 +108,11 @@ fn the_machines_own_architecture_is_always_served_and_foreign_byte_orders_never(
 
 #[test]
 fn flags_default_to_spec_allow_and_an_empty_list_means_none() {
-    let flags =
-        |list: Value| filter(&json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": list})).flags;
+    let flags = |list: Value| filter(&json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": list})).flags;
     assert_eq!(filter(&json!({"defaultAction": "SCMP_ACT_ALLOW"})).flags, 4);
     assert_eq!(flags(json!([])), 0);
-    assert_eq!(
-        flags(json!([
-            "SECCOMP_FILTER_FLAG_LOG",
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
-        ])),
-        6
-    );
-    assert_eq!(
-        flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"])),
-        0,
-        "one thread has nobody to synchronise with"
-    );
+    assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"])), 6);
+    assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"])), 0, "one thread has nobody to synchronise with");
 }
 
 #[test]
@@ -175,21 +123,12 @@ fn conditions_on_different_arguments_are_joined_and_on_the_same_one_alternatives
         filter(&with_rule(rule)).program.rules[0].any_of.clone()
     };
     let (first, second) = (
-        Condition {
-            arg: 0,
-            is: Comparison::Masked { mask: 7, value: 5 },
-        },
-        Condition {
-            arg: 1,
-            is: Comparison::Greater(u64::MAX),
-        },
+        Condition { arg: 0, is: Comparison::Masked { mask: 7, value: 5 } },
+        Condition { arg: 1, is: Comparison::Greater(u64::MAX) },
     );
     let masked = arg(0, 7u64, "SCMP_CMP_MASKED_EQ");
     assert_eq!(any_of(json!([])), Vec::<Vec<Condition>>::new());
-    assert_eq!(
-        any_of(json!([masked, arg(1, u64::MAX, "SCMP_CMP_GT")])),
-        [[first, second]]
-    );
+    assert_eq!(any_of(json!([masked, arg(1, u64::MAX, "SCMP_CMP_GT")])), [[first, second]]);
     assert_eq!(
         any_of(json!([masked, arg(1, u64::MAX, "SCMP_CMP_GT"), masked])),
         [vec![first], vec![second], vec![first]]
@@ -204,32 +143,14 @@ fn what_has_no_effect_is_warned_about() {
         compiled(&with_rule(rule)).1,
         ["linux.seccomp.syscalls[0].args[0].valueTwo: means nothing to SCMP_CMP_EQ"]
     );
-    let refuses_execve =
-        "linux.seccomp: the profile refuses execve, so the container's program cannot be started";
-    assert_eq!(
-        compiled(&json!({"defaultAction": "SCMP_ACT_ERRNO"})).1,
-        [refuses_execve]
-    );
-    assert_eq!(
-        compiled(&with_rule(
-            json!({"names": ["execve"], "action": "SCMP_ACT_KILL"})
-        ))
-        .1,
-        [refuses_execve]
-    );
+    let refuses_execve = "linux.seccomp: the profile refuses execve, so the container's program cannot be started";
+    assert_eq!(compiled(&json!({"defaultAction": "SCMP_ACT_ERRNO"})).1, [refuses_execve]);
+    assert_eq!(compiled(&with_rule(json!({"names": ["execve"], "action": "SCMP_ACT_KILL"}))).1, [refuses_execve]);
 }
 
 #[test]
 fn without_no_new_privs_the_filter_is_loaded_while_capabilities_are_held() {
-    let profile: LinuxSeccomp =
-        serde_json::from_value(json!({"defaultAction": "SCMP_ACT_ALLOW"})).unwrap();
-    let load = |nnp| {
-        compile(&profile, "linux.seccomp", nnp, &mut Vec::new())
-            .unwrap()
-            .load
-    };
-    assert_eq!(
-        (load(false), load(true)),
-        (Load::BeforeCapabilities, Load::Last)
-    );
+    let profile: LinuxSeccomp = serde_json::from_value(json!({"defaultAction": "SCMP_ACT_ALLOW"})).unwrap();
+    let load = |nnp| compile(&profile, "linux.seccomp", nnp, &mut Vec::new()).unwrap().load;
+    assert_eq!((load(false), load(true)), (Load::BeforeCapabilities, Load::Last));
 }

@@ -35,11 +35,7 @@ pub struct Sysctl {
 /// # Errors
 /// A key that is not one of the container's own namespaces', or that is no path below `/proc/sys`.
 pub fn compile(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Sysctl>> {
-    let Some(given) = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.sysctl().as_ref())
-    else {
+    let Some(given) = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref()) else {
         return Ok(Vec::new());
     };
     let given: BTreeMap<_, _> = given.iter().collect();
@@ -53,11 +49,7 @@ pub fn compile(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Sysctl>> {
         no_nul(&at, &path)?;
         no_nul(&at, value)?;
         check(&at, &path, spec, namespaces)?;
-        sysctls.push(Sysctl {
-            at,
-            path,
-            value: value.clone(),
-        });
+        sysctls.push(Sysctl { at, path, value: value.clone() });
     }
     Ok(sysctls)
 }
@@ -65,10 +57,7 @@ pub fn compile(spec: &Spec, namespaces: &Namespaces) -> Result<Vec<Sysctl>> {
 /// The file below `/proc/sys`. The separator that comes first decides, as in sysctl.d(5): `net.ipv4.conf.eth0/1.rp_filter`
 /// and `net/ipv4/conf/eth0.1/rp_filter` are the same file.
 fn path(key: &str) -> String {
-    if key
-        .find(['.', '/'])
-        .is_some_and(|at| key.as_bytes()[at] == b'.')
-    {
+    if key.find(['.', '/']).is_some_and(|at| key.as_bytes()[at] == b'.') {
         let swap = |c| match c {
             '.' => '/',
             '/' => '.',
@@ -90,17 +79,11 @@ fn check(at: &str, path: &str, spec: &Spec, namespaces: &Namespaces) -> Result<(
     } else if path == "kernel/hostname" || path == "kernel/domainname" {
         let (field, set) = match path {
             "kernel/hostname" => ("hostname", true),
-            _ => (
-                "domainname",
-                spec.domainname()
-                    .as_ref()
-                    .is_some_and(|name| !name.is_empty()),
-            ),
+            _ => ("domainname", spec.domainname().as_ref().is_some_and(|name| !name.is_empty())),
         };
         if set {
             return Err(
-                InputError::new(at, format!("conflicts with the field {field:?}"))
-                    .hint(format!("set {field} alone")),
+                InputError::new(at, format!("conflicts with the field {field:?}")).hint(format!("set {field} alone"))
             );
         }
         Kind::Uts
@@ -110,10 +93,8 @@ fn check(at: &str, path: &str, spec: &Spec, namespaces: &Namespaces) -> Result<(
     };
     if !namespaces.has(kind) {
         let name = kind.name();
-        return Err(
-            InputError::new(at, format!("is not allowed in the host's {name} namespace"))
-                .hint(format!("add {{\"type\": \"{name}\"}} to linux.namespaces")),
-        );
+        return Err(InputError::new(at, format!("is not allowed in the host's {name} namespace"))
+            .hint(format!("add {{\"type\": \"{name}\"}} to linux.namespaces")));
     }
     Ok(())
 }
@@ -134,14 +115,8 @@ mod tests {
         for (key, expected) in [
             ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
             ("net/ipv4/ip_forward", "net/ipv4/ip_forward"),
-            (
-                "net.ipv4.conf.eno2/100.rp_filter",
-                "net/ipv4/conf/eno2.100/rp_filter",
-            ),
-            (
-                "net/ipv4/conf/eno2.100/rp_filter",
-                "net/ipv4/conf/eno2.100/rp_filter",
-            ),
+            ("net.ipv4.conf.eno2/100.rp_filter", "net/ipv4/conf/eno2.100/rp_filter"),
+            ("net/ipv4/conf/eno2.100/rp_filter", "net/ipv4/conf/eno2.100/rp_filter"),
         ] {
             assert_eq!(path(key), expected);
         }
@@ -156,30 +131,17 @@ mod tests {
             ("kernel.domainname", "uts"),
             ("user.max_user_namespaces", "user"),
         ] {
-            assert_eq!(
-                compile_json(json!({ key: "1" }), &[kind]).unwrap().len(),
-                1,
-                "{key}"
-            );
+            assert_eq!(compile_json(json!({ key: "1" }), &[kind]).unwrap().len(), 1, "{key}");
             let at = error(compile_json(json!({ key: "1" }), &["mount"]));
-            assert!(
-                at.starts_with(&format!("linux.sysctl[{key:?}]: is not allowed")),
-                "{at}"
-            );
+            assert!(at.starts_with(&format!("linux.sysctl[{key:?}]: is not allowed")), "{at}");
         }
     }
 
     #[test]
     fn keys_of_the_host_are_refused() {
         let all = ["network", "ipc", "uts", "user"];
-        for key in [
-            "vm.swappiness",
-            "kernel.hostname",
-            "kernel.core_pattern",
-            "net/../kernel/core_pattern",
-            "",
-            "net.",
-        ] {
+        for key in ["vm.swappiness", "kernel.hostname", "kernel.core_pattern", "net/../kernel/core_pattern", "", "net."]
+        {
             assert!(compile_json(json!({ key: "1" }), &all).is_err(), "{key}");
         }
         assert!(compile_json(json!({ "net.x": "a\0b" }), &all).is_err());

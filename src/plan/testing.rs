@@ -45,18 +45,8 @@ fn hierarchy(name: &str, controllers: &[&str]) -> Hierarchy {
 /// Root on a host with cgroup v1.
 pub fn v1() -> Facts {
     let named = hierarchy("systemd", &["name=systemd"]);
-    let v1 = vec![
-        hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]),
-        hierarchy("memory", &["memory"]),
-        named,
-    ];
-    Facts {
-        cgroup: Layout { v1, v2: None },
-        euid: 0,
-        egid: 0,
-        in_user_namespace: false,
-        can_map_ids: true,
-    }
+    let v1 = vec![hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]), hierarchy("memory", &["memory"]), named];
+    Facts { cgroup: Layout { v1, v2: None }, euid: 0, egid: 0, in_user_namespace: false, can_map_ids: true }
 }
 
 /// Root on a host with cgroup v2.
@@ -67,23 +57,12 @@ pub fn v2() -> Facts {
         own: Some("/".into()),
         controllers: controllers.iter().map(ToString::to_string).collect(),
     };
-    Facts {
-        cgroup: Layout {
-            v1: Vec::new(),
-            v2: Some(v2),
-        },
-        ..v1()
-    }
+    Facts { cgroup: Layout { v1: Vec::new(), v2: Some(v2) }, ..v1() }
 }
 
 /// Somebody without privileges on a host with cgroup v2.
 pub fn rootless() -> Facts {
-    Facts {
-        euid: 1000,
-        egid: 1000,
-        can_map_ids: false,
-        ..v2()
-    }
+    Facts { euid: 1000, egid: 1000, can_map_ids: false, ..v2() }
 }
 
 /// The error as the user sees it.

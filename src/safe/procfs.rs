@@ -39,10 +39,8 @@ impl Procfs {
             _ => format!("/proc/{path}"),
         };
         let flags = OpenFlags::from_bits_retain((libc::O_WRONLY | libc::O_CLOEXEC) as _);
-        let mut file: File = self
-            .0
-            .open(base, path, flags)
-            .map_err(|error| named(error, &format!("open({shown:?})")))?;
+        let mut file: File =
+            self.0.open(base, path, flags).map_err(|error| named(error, &format!("open({shown:?})")))?;
         file.write_all(value.as_bytes()).named(|| format!("write({shown:?}, {value:?})"))?;
         Ok(())
     }

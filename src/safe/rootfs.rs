@@ -73,20 +73,6 @@ impl Rootfs {
         Ok((self.directory(parent)?, Path::new(name)))
     }
 
-    /// Opens the regular file `path` for reading; `None` if it does not exist or is something else, such as a fifo that
-    /// would block for ever.
-    pub fn read_regular(&self, path: &Path) -> Result<Option<std::fs::File>> {
-        let flags = OpenFlags::from_bits_retain((libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) as _);
-        let Some(handle) = self.find(path)? else { return Ok(None) };
-        if file_type(&stat(handle.as_fd())?) != SFlag::S_IFREG {
-            return Ok(None);
-        }
-        let file = pathrs::Handle::from_fd(handle)
-            .reopen(flags)
-            .map_err(|error| named(error, "open", path))?;
-        Ok(Some(file))
-    }
-
     /// Opens what is at `path`, which must satisfy `check` before anything is opened for real: opening a device has
     /// effects.
     pub fn open_checked(
@@ -95,9 +81,7 @@ impl Rootfs {
         flags: OFlag,
         check: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<OwnedFd> {
-        let handle = self
-            .find(path)?
-            .ok_or_else(|| SysError::new(format!("open({path:?})"), Errno::ENOENT))?;
+        let handle = self.find(path)?.ok_or_else(|| SysError::new(format!("open({path:?})"), Errno::ENOENT))?;
         check(handle.as_fd())?;
         let flags = OpenFlags::from_bits_retain(flags.bits() as _);
         pathrs::Handle::from_fd(handle)

@@ -39,19 +39,10 @@ fn the_tree_and_the_stub_change_nothing_but_the_answer_to_newer_calls() {
         let x32_listed = filter.program.architectures.contains(&Arch::ScmpArchX32);
         let x86_listed = filter.program.architectures.contains(&Arch::ScmpArchX86);
         let mut newer = 0;
-        for (arch, base) in [
-            (x86_64, 0),
-            (x86_64, 0x4000_0000),
-            (x86, 0),
-            (0xc000_00b7, 0),
-        ] {
+        for (arch, base) in [(x86_64, 0), (x86_64, 0x4000_0000), (x86, 0), (0xc000_00b7, 0)] {
             for number in (base..base + 600).chain([base + 0x3fff_ffff]) {
                 for arg in ARGUMENTS {
-                    let call = Call {
-                        number,
-                        arch,
-                        args: [arg; 6],
-                    };
+                    let call = Call { number, arch, args: [arg; 6] };
                     let (ours, theirs) = (run(&bpf, &call), run(&plain, &call));
                     let listed = match (arch, base) {
                         (_, 0x4000_0000) => x32_listed,
@@ -80,28 +71,11 @@ fn the_stub_serves_each_architecture_by_its_own_newest_call() {
                          "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64"],
                          "syscalls": [{"names": ["read", "statx"], "action": "SCMP_ACT_ALLOW"}]});
     let (_, bpf) = compiled(profile);
-    let answer = |arch, number| {
-        run(
-            &bpf,
-            &Call {
-                number,
-                arch,
-                args: NOTHING,
-            },
-        )
-    };
-    for (arch, statx) in [
-        (0xc000_003e, 332),
-        (0x4000_0003, 383),
-        (0xc000_003e, 0x4000_0000 | 332),
-        (0xc000_00b7, 291),
-    ] {
+    let answer = |arch, number| run(&bpf, &Call { number, arch, args: NOTHING });
+    for (arch, statx) in [(0xc000_003e, 332), (0x4000_0003, 383), (0xc000_003e, 0x4000_0000 | 332), (0xc000_00b7, 291)]
+    {
         let answers = [statx - 1, statx, statx + 1].map(|number| answer(arch, number));
-        assert_eq!(
-            answers,
-            [EPERM, libc::SECCOMP_RET_ALLOW, ENOSYS],
-            "{arch:#x}"
-        );
+        assert_eq!(answers, [EPERM, libc::SECCOMP_RET_ALLOW, ENOSYS], "{arch:#x}");
     }
 }
 
@@ -112,40 +86,19 @@ fn permissive_defaults_and_enosys_itself_need_no_stub_and_neither_does_a_profile
         let filter = filter(json!({"defaultAction": default, "syscalls": rules}));
         assert_eq!(enosys::stub(&filter.program), [0; 0], "{default}");
     }
-    let enosys = filter(
-        json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "syscalls": rules}),
-    );
+    let enosys = filter(json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "syscalls": rules}));
     assert_eq!(enosys::stub(&enosys.program), [0; 0]);
     for default in ["SCMP_ACT_ERRNO", "SCMP_ACT_TRAP", "SCMP_ACT_KILL"] {
-        assert_eq!(
-            enosys::stub(&filter(json!({"defaultAction": default})).program),
-            [0; 0],
-            "{default}"
-        );
-        assert!(
-            !enosys::stub(&filter(json!({"defaultAction": default, "syscalls": rules})).program)
-                .is_empty()
-        );
+        assert_eq!(enosys::stub(&filter(json!({"defaultAction": default})).program), [0; 0], "{default}");
+        assert!(!enosys::stub(&filter(json!({"defaultAction": default, "syscalls": rules})).program).is_empty());
     }
 }
 
 #[test]
 fn a_profile_without_rules_compiles_to_its_default() {
-    let (_, bpf) =
-        compiled(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"]}));
+    let (_, bpf) = compiled(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"]}));
     for number in [0, 1, 59, 334, 100_000] {
-        assert_eq!(
-            run(
-                &bpf,
-                &Call {
-                    number,
-                    arch: 0x4000_0003,
-                    args: NOTHING
-                }
-            ),
-            EPERM,
-            "{number}"
-        );
+        assert_eq!(run(&bpf, &Call { number, arch: 0x4000_0003, args: NOTHING }), EPERM, "{number}");
     }
 }
 
@@ -153,20 +106,9 @@ fn a_profile_without_rules_compiles_to_its_default() {
 fn a_rule_that_says_what_happens_anyway_changes_nothing() {
     let rule = json!({"names": ["read", "write"], "action": "SCMP_ACT_KILL_THREAD"});
     let (filter, bpf) = compiled(json!({"defaultAction": "SCMP_ACT_KILL", "syscalls": [rule]}));
-    assert_eq!(
-        filter.program.rules.len(),
-        1,
-        "it still tells how new the profile is"
-    );
+    assert_eq!(filter.program.rules.len(), 1, "it still tells how new the profile is");
     let arch = names::arch(Arch::ScmpArchNative).audit;
-    let answer = run(
-        &bpf,
-        &Call {
-            number: libc::SYS_read as u32,
-            arch,
-            args: NOTHING,
-        },
-    );
+    let answer = run(&bpf, &Call { number: libc::SYS_read as u32, arch, args: NOTHING });
     assert_eq!(answer, libc::SECCOMP_RET_KILL_THREAD);
 }
 
@@ -174,12 +116,7 @@ fn a_rule_that_says_what_happens_anyway_changes_nothing() {
 fn the_largest_errno_that_a_profile_may_ask_for_is_the_largest_that_libseccomp_takes() {
     let takes = |errno| {
         let mut context = ScmpFilterContext::new(ScmpAction::Allow).unwrap();
-        context
-            .add_rule(
-                ScmpAction::Errno(errno),
-                ScmpSyscall::from_name("read").unwrap(),
-            )
-            .is_ok()
+        context.add_rule(ScmpAction::Errno(errno), ScmpSyscall::from_name("read").unwrap()).is_ok()
     };
     assert_eq!((takes(4094), takes(4095)), (true, false));
 }

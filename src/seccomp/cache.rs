@@ -44,11 +44,8 @@ impl Key {
     /// `None` if the program cannot be written down.
     pub fn of(program: &Program) -> Option<Self> {
         let (major, minor, micro) = library_version();
-        let mut bytes = format!(
-            "{} {BUILD:016x} libseccomp-{major}.{minor}.{micro} ",
-            env!("CARGO_PKG_VERSION")
-        )
-        .into_bytes();
+        let mut bytes =
+            format!("{} {BUILD:016x} libseccomp-{major}.{minor}.{micro} ", env!("CARGO_PKG_VERSION")).into_bytes();
         serde_json::to_writer(&mut bytes, program).ok()?;
         let name = format!("{:016x}", hash(&bytes));
         Some(Self { bytes, name })
@@ -62,14 +59,9 @@ pub(super) fn load(root: &Path, key: &Key) -> Option<Vec<u8>> {
         dir = open_ours(&dir, name, OFlag::O_DIRECTORY, Mode::empty())?;
     }
     let mut content = Vec::new();
-    File::from(open_ours(
-        &dir,
-        &key.name,
-        OFlag::O_RDONLY | OFlag::O_NONBLOCK,
-        Mode::empty(),
-    )?)
-    .read_to_end(&mut content)
-    .ok()?;
+    File::from(open_ours(&dir, &key.name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?)
+        .read_to_end(&mut content)
+        .ok()?;
     decode(content, key)
 }
 
@@ -98,31 +90,14 @@ pub(super) fn store(root: &Path, key: &Key, bpf: &[u8]) -> Result<()> {
 }
 
 fn open_root(root: &Path) -> nix::Result<OwnedFd> {
-    openat(
-        AT_FDCWD,
-        root,
-        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )
+    openat(AT_FDCWD, root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Opens `name` in `dir` if it is ours, and nobody else has any right to it.
 fn open_ours(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> Option<OwnedFd> {
-    let fd = openat(
-        dir,
-        name,
-        flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
-        mode,
-    )
-    .ok()?;
-    let wanted = if flags.contains(OFlag::O_DIRECTORY) {
-        libc::S_IFDIR | 0o700
-    } else {
-        libc::S_IFREG | 0o600
-    };
-    let FileStat {
-        st_mode, st_uid, ..
-    } = fstat(&fd).ok()?;
+    let fd = openat(dir, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode).ok()?;
+    let wanted = if flags.contains(OFlag::O_DIRECTORY) { libc::S_IFDIR | 0o700 } else { libc::S_IFREG | 0o600 };
+    let FileStat { st_mode, st_uid, .. } = fstat(&fd).ok()?;
     // Set-gid is inherited by directories and gives no right here.
     (st_mode & (libc::S_IFMT | 0o777) == wanted && st_uid == geteuid().as_raw()).then_some(fd)
 }
@@ -130,8 +105,7 @@ fn open_ours(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> Option<Owne
 fn write(dir: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     // Left over by a process of the same number that died here.
     let _ = unlinkat(dir, name, UnlinkatFlags::NoRemoveDir);
-    let flags =
-        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
     // Whatever the umask took away: an entry with another mode is never read.
     file.set_permissions(PermissionsExt::from_mode(0o600))?;
@@ -140,12 +114,8 @@ fn write(dir: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
 
 /// Empties the cache if it is full.
 fn make_room(root: &Path, dir: &OwnedFd) -> Result<()> {
-    let path = DIRECTORIES
-        .iter()
-        .fold(root.to_path_buf(), |path, name| path.join(name));
-    let entries = std::fs::read_dir(path)?
-        .map(|entry| Ok(entry?.file_name()))
-        .collect::<Result<Vec<_>>>()?;
+    let path = DIRECTORIES.iter().fold(root.to_path_buf(), |path, name| path.join(name));
+    let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
     if entries.len() >= MAX_ENTRIES {
         for name in entries {
             // Another process may be emptying it too.

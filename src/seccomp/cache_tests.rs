@@ -109,11 +109,7 @@ fn a_symlink_a_directory_and_a_fifo_in_the_place_of_an_entry_are_not_taken() {
 #[test]
 fn a_cache_that_cannot_be_written_costs_time_only() {
     assert!(!bpf(Path::new("/proc/self"), &filter(1)).unwrap().is_empty());
-    assert!(
-        !bpf(Path::new("/nonexistent"), &filter(1))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(!bpf(Path::new("/nonexistent"), &filter(1)).unwrap().is_empty());
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join(".cache"), "").unwrap();
     assert!(!bpf(root.path(), &filter(1)).unwrap().is_empty());

@@ -3,9 +3,7 @@
 use std::io::{Read, Seek};
 
 use anyhow::{Context, Result, ensure};
-use libseccomp::{
-    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
-};
+use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{enosys, names};
@@ -32,16 +30,11 @@ pub(super) fn compile(program: &Program) -> Result<Vec<u8>> {
 }
 
 pub(super) fn rules(program: &Program) -> Result<ScmpFilterContext> {
-    let mut context =
-        ScmpFilterContext::new(scmp_action(program.default)).context("libseccomp: seccomp_init")?;
+    let mut context = ScmpFilterContext::new(scmp_action(program.default)).context("libseccomp: seccomp_init")?;
     // Setting no_new_privs is a decision of its own, made and carried out elsewhere.
-    context
-        .set_ctl_nnp(false)
-        .context("libseccomp: no_new_privs")?;
+    context.set_ctl_nnp(false).context("libseccomp: no_new_privs")?;
     for arch in &program.architectures {
-        context
-            .add_arch(names::arch(*arch).scmp)
-            .with_context(|| format!("libseccomp: architecture {arch}"))?;
+        context.add_arch(names::arch(*arch).scmp).with_context(|| format!("libseccomp: architecture {arch}"))?;
     }
     for (i, rule) in program.rules.iter().enumerate() {
         // libseccomp takes no rule that says what happens anyway.
@@ -53,20 +46,13 @@ pub(super) fn rules(program: &Program) -> Result<ScmpFilterContext> {
             let Ok(call) = ScmpSyscall::from_name(name) else {
                 continue;
             };
-            add(&mut context, scmp_action(rule.action), call, &rule.any_of).with_context(|| {
-                format!("linux.seccomp.syscalls[{i}]: libseccomp refuses the rule for {name}")
-            })?;
+            add(&mut context, scmp_action(rule.action), call, &rule.any_of)
+                .with_context(|| format!("linux.seccomp.syscalls[{i}]: libseccomp refuses the rule for {name}"))?;
         }
     }
     // libseccomp up to 2.5.4 makes a wrong tree when there is nothing to put into it.
-    if program
-        .architectures
-        .iter()
-        .all(|arch| has_rules(program, names::arch(*arch).scmp))
-    {
-        context
-            .set_ctl_optimize(BINARY_TREE)
-            .context("libseccomp: binary tree")?;
+    if program.architectures.iter().all(|arch| has_rules(program, names::arch(*arch).scmp)) {
+        context.set_ctl_optimize(BINARY_TREE).context("libseccomp: binary tree")?;
     }
     Ok(context)
 }
@@ -89,13 +75,10 @@ fn add(
 
 /// Some rule of `program` is about a call that `arch` has.
 fn has_rules(program: &Program, arch: ScmpArch) -> bool {
-    let rules = program
-        .rules
-        .iter()
-        .filter(|rule| rule.action != program.default);
-    rules.flat_map(|rule| &rule.names).any(|name| {
-        ScmpSyscall::from_name_by_arch(name, arch).is_ok_and(|call| call.as_raw_syscall() >= 0)
-    })
+    let rules = program.rules.iter().filter(|rule| rule.action != program.default);
+    rules
+        .flat_map(|rule| &rule.names)
+        .any(|name| ScmpSyscall::from_name_by_arch(name, arch).is_ok_and(|call| call.as_raw_syscall() >= 0))
 }
 
 fn scmp_action(action: Action) -> ScmpAction {
@@ -126,9 +109,7 @@ fn scmp_compare(condition: &Condition) -> ScmpArgCompare {
 /// Appends the BPF to `bpf`. A memfd takes any length; writing to a pipe would wait for a reader.
 pub(super) fn export(context: &ScmpFilterContext, bpf: &mut Vec<u8>) -> Result<()> {
     let file = memfd_create("seccomp", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
-    context
-        .export_bpf(&file)
-        .context("libseccomp: seccomp_export_bpf")?;
+    context.export_bpf(&file).context("libseccomp: seccomp_export_bpf")?;
     let mut file = std::fs::File::from(file);
     file.rewind().context("memfd")?;
     file.read_to_end(bpf).context("memfd")?;

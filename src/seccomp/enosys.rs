@@ -40,12 +40,7 @@ struct Instruction {
 
 impl Instruction {
     const fn plain(code: u16, k: u32) -> Self {
-        Self {
-            code,
-            jt: 0,
-            jf: 0,
-            k,
-        }
+        Self { code, jt: 0, jf: 0, k }
     }
 
     const fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Self {
@@ -87,10 +82,7 @@ pub(super) fn stub(program: &Program) -> Vec<u8> {
     if instructions.len() == 1 {
         return Vec::new();
     }
-    instructions
-        .into_iter()
-        .flat_map(Instruction::bytes)
-        .collect()
+    instructions.into_iter().flat_map(Instruction::bytes).collect()
 }
 
 /// Architectures of which the profile names no call are left out: nothing tells how old the profile is there.
@@ -103,11 +95,7 @@ fn newest(program: &Program) -> Vec<Newest> {
         };
         let entry = match all.iter().position(|newest| newest.audit == audit) {
             Some(i) => &mut all[i],
-            None => all.push_mut(Newest {
-                audit,
-                native: None,
-                x32: None,
-            }),
+            None => all.push_mut(Newest { audit, native: None, x32: None }),
         };
         match arch {
             Arch::ScmpArchX32 => entry.x32 = Some(number),
@@ -133,10 +121,7 @@ fn newest_on(program: &Program, arch: ScmpArch) -> Option<u32> {
 fn section(newest: &Newest) -> Vec<Instruction> {
     use Instruction as I;
     let mut body = vec![I::plain(op::LOAD, NUMBER)];
-    if [Arch::ScmpArchS390, Arch::ScmpArchS390x]
-        .map(|arch| names::arch(arch).audit)
-        .contains(&newest.audit)
-    {
+    if [Arch::ScmpArchS390, Arch::ScmpArchS390x].map(|arch| names::arch(arch).audit).contains(&newest.audit) {
         body.push(I::branch(op::IF_EQUAL, S390_MULTIPLEX, 1, 0));
     }
     if newest.audit == names::arch(Arch::ScmpArchX86_64).audit {
@@ -148,28 +133,16 @@ fn section(newest: &Newest) -> Vec<Instruction> {
                 I::branch(op::IF_GREATER, x32, 0, 1),
             ],
             (Some(native), None) => {
-                vec![
-                    I::branch(op::IF_ANY_BIT, X32_BIT, 2, 0),
-                    I::branch(op::IF_GREATER, native, 0, 1),
-                ]
+                vec![I::branch(op::IF_ANY_BIT, X32_BIT, 2, 0), I::branch(op::IF_GREATER, native, 0, 1)]
             }
-            (None, x32) => vec![
-                I::branch(op::IF_ANY_BIT, X32_BIT, 0, 2),
-                I::branch(op::IF_GREATER, x32.unwrap_or(u32::MAX), 0, 1),
-            ],
+            (None, x32) => {
+                vec![I::branch(op::IF_ANY_BIT, X32_BIT, 0, 2), I::branch(op::IF_GREATER, x32.unwrap_or(u32::MAX), 0, 1)]
+            }
         });
     } else {
-        body.push(I::branch(
-            op::IF_GREATER,
-            newest.native.unwrap_or(u32::MAX),
-            0,
-            1,
-        ));
+        body.push(I::branch(op::IF_GREATER, newest.native.unwrap_or(u32::MAX), 0, 1));
     }
-    body.push(I::plain(
-        op::RETURN,
-        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
-    ));
+    body.push(I::plain(op::RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
     body.push(I::plain(op::JUMP, 0));
     let mut section = vec![I::branch(op::IF_EQUAL, newest.audit, 0, body.len() as u8)];
     section.append(&mut body);

@@ -27,12 +27,8 @@ pub(super) fn run(bpf: &[u8], call: &Call) -> u32 {
     let data = call.data();
     let (mut at, mut a) = (0, 0u32);
     loop {
-        let [c0, c1, jt, jf, k0, k1, k2, k3] =
-            bpf[at * INSTRUCTION..][..INSTRUCTION].try_into().unwrap();
-        let (code, k) = (
-            u32::from(u16::from_ne_bytes([c0, c1])),
-            u32::from_ne_bytes([k0, k1, k2, k3]),
-        );
+        let [c0, c1, jt, jf, k0, k1, k2, k3] = bpf[at * INSTRUCTION..][..INSTRUCTION].try_into().unwrap();
+        let (code, k) = (u32::from(u16::from_ne_bytes([c0, c1])), u32::from_ne_bytes([k0, k1, k2, k3]));
         at += 1;
         let mut branch = |yes: bool| at += usize::from(if yes { jt } else { jf });
         match code {

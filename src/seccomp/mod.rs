@@ -36,12 +36,8 @@ pub fn bpf(root: &Path, filter: &Filter) -> Result<Vec<u8>> {
 /// Refuses what the running kernel does not have, by name: it would refuse flags without a word, and take an unknown
 /// action for a killing one.
 fn check(filter: &Filter) -> Result<(), InputError> {
-    let missing =
-        |at: String, what: String| Err(InputError::new(at, format!("this kernel has no {what}")));
-    if let Some(row) = names::FLAGS
-        .iter()
-        .find(|row| filter.flags & row.bit != 0 && !kernel::flag_available(row.bit))
-    {
+    let missing = |at: String, what: String| Err(InputError::new(at, format!("this kernel has no {what}")));
+    if let Some(row) = names::FLAGS.iter().find(|row| filter.flags & row.bit != 0 && !kernel::flag_available(row.bit)) {
         return missing("linux.seccomp.flags".into(), row.flag.to_string());
     }
     let program = &filter.program;

@@ -3,8 +3,7 @@
 
 use libseccomp::{ScmpArch, ScmpVersion};
 use oci_spec::runtime::{
-    Arch, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag,
-    LinuxSeccompOperator as Operator,
+    Arch, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag, LinuxSeccompOperator as Operator,
 };
 
 use crate::sys::seccomp as kernel;
@@ -42,22 +41,10 @@ pub(crate) struct FlagRow {
 
 /// The flags that a profile may set.
 pub(crate) const FLAGS: &[FlagRow] = &[
-    FlagRow {
-        flag: Flag::SeccompFilterFlagLog,
-        bit: kernel::FLAG_LOG,
-        passed: true,
-    },
-    FlagRow {
-        flag: Flag::SeccompFilterFlagSpecAllow,
-        bit: kernel::FLAG_SPEC_ALLOW,
-        passed: true,
-    },
+    FlagRow { flag: Flag::SeccompFilterFlagLog, bit: kernel::FLAG_LOG, passed: true },
+    FlagRow { flag: Flag::SeccompFilterFlagSpecAllow, bit: kernel::FLAG_SPEC_ALLOW, passed: true },
     // The filter is loaded by a process with one thread: there is no other to synchronise.
-    FlagRow {
-        flag: Flag::SeccompFilterFlagTsync,
-        bit: kernel::FLAG_TSYNC,
-        passed: false,
-    },
+    FlagRow { flag: Flag::SeccompFilterFlagTsync, bit: kernel::FLAG_TSYNC, passed: false },
 ];
 
 /// One architecture that a profile may list.
@@ -75,12 +62,7 @@ const LITTLE_ENDIAN: u32 = 0x4000_0000;
 
 impl ArchRow {
     const fn new(arch: Arch, scmp: ScmpArch, audit: u32, since: (u32, u32)) -> Self {
-        Self {
-            arch,
-            scmp,
-            audit,
-            since,
-        }
+        Self { arch, scmp, audit, since }
     }
 
     /// The libseccomp in this binary knows the architecture.
@@ -133,9 +115,7 @@ pub(crate) fn arch(arch: Arch) -> &'static ArchRow {
         }
         arch => ARCHS.iter().find(|row| row.arch == arch),
     };
-    row.expect(
-        "every architecture of the specification, and each that this program builds for, has a row",
-    )
+    row.expect("every architecture of the specification, and each that this program builds for, has a row")
 }
 
 /// The actions that a profile may use, sorted by name (`features`: `linux.seccomp.actions`).
@@ -150,11 +130,7 @@ pub fn supported_operators() -> Vec<String> {
 
 /// The architectures that a profile may list, sorted by name (`features`: `linux.seccomp.archs`).
 pub fn supported_archs() -> Vec<Arch> {
-    ARCHS
-        .iter()
-        .filter(|row| row.is_known())
-        .map(|row| row.arch)
-        .collect()
+    ARCHS.iter().filter(|row| row.is_known()).map(|row| row.arch).collect()
 }
 
 /// The flags that a profile may set (`features`: `linux.seccomp.knownFlags`).
@@ -164,11 +140,7 @@ pub fn known_flags() -> Vec<String> {
 
 /// Those of [`known_flags`] that the running kernel has too (`features`: `linux.seccomp.supportedFlags`).
 pub fn supported_flags() -> Vec<String> {
-    FLAGS
-        .iter()
-        .filter(|row| kernel::flag_available(row.bit))
-        .map(|row| row.flag.to_string())
-        .collect()
+    FLAGS.iter().filter(|row| kernel::flag_available(row.bit)).map(|row| row.flag.to_string()).collect()
 }
 
 /// Major, minor and micro version of the libseccomp in this binary.
@@ -185,19 +157,10 @@ mod tests {
     fn names_are_sorted_and_spelled_as_the_specification_does() {
         let archs: Vec<String> = ARCHS.iter().map(|row| row.arch.to_string()).collect();
         assert!(archs.is_sorted(), "{archs:?}");
-        assert!(
-            archs.contains(&"SCMP_ARCH_X86_64".into())
-                && archs.contains(&"SCMP_ARCH_MIPSEL64N32".into())
-        );
+        assert!(archs.contains(&"SCMP_ARCH_X86_64".into()) && archs.contains(&"SCMP_ARCH_MIPSEL64N32".into()));
         let actions: Vec<String> = ACTIONS.iter().map(Action::to_string).collect();
-        assert!(
-            actions.is_sorted() && actions.contains(&"SCMP_ACT_KILL_PROCESS".into()),
-            "{actions:?}"
-        );
-        assert!(
-            supported_operators().is_sorted()
-                && supported_operators().contains(&"SCMP_CMP_MASKED_EQ".into())
-        );
+        assert!(actions.is_sorted() && actions.contains(&"SCMP_ACT_KILL_PROCESS".into()), "{actions:?}");
+        assert!(supported_operators().is_sorted() && supported_operators().contains(&"SCMP_CMP_MASKED_EQ".into()));
         assert!(known_flags().contains(&"SECCOMP_FILTER_FLAG_SPEC_ALLOW".into()));
     }
 
@@ -211,12 +174,8 @@ mod tests {
     #[test]
     fn libseccomp_takes_every_listed_architecture_of_our_byte_order() {
         let native = arch(Arch::ScmpArchNative);
-        for row in ARCHS
-            .iter()
-            .filter(|row| row.is_known() && row.fits(native))
-        {
-            let mut context =
-                libseccomp::ScmpFilterContext::new(libseccomp::ScmpAction::Allow).unwrap();
+        for row in ARCHS.iter().filter(|row| row.is_known() && row.fits(native)) {
+            let mut context = libseccomp::ScmpFilterContext::new(libseccomp::ScmpAction::Allow).unwrap();
             assert!(context.add_arch(row.scmp).is_ok(), "{}", row.arch);
         }
     }

@@ -45,7 +45,7 @@ fn pidfs_inode(pidfd: BorrowedFd<'_>) -> Result<u64> {
     /// PID_FS_MAGIC (linux/magic.h).
     const PIDFS_MAGIC: i64 = 0x5049_4446;
     let filesystem = nix::sys::statfs::fstatfs(pidfd).named(|| "fstatfs(pidfd)".to_owned())?;
-    if i64::from(filesystem.filesystem_type().0) != PIDFS_MAGIC {
+    if filesystem.filesystem_type().0 != PIDFS_MAGIC {
         return Ok(0);
     }
     Ok(stat(pidfd)?.st_ino)

@@ -42,17 +42,8 @@ pub struct Insn {
 impl Insn {
     const fn new(code: u8, dst: Reg, src: Reg, off: i16, imm: u32) -> Self {
         let (dst, src) = (dst as u8, src as u8);
-        let regs = if cfg!(target_endian = "little") {
-            src << 4 | dst
-        } else {
-            dst << 4 | src
-        };
-        Self {
-            code,
-            regs,
-            off,
-            imm,
-        }
+        let regs = if cfg!(target_endian = "little") { src << 4 | dst } else { dst << 4 | src };
+        Self { code, regs, off, imm }
     }
 
     /// `dst = *(u32 *)(src + off)`: BPF_LDX | BPF_MEM | BPF_W
@@ -150,14 +141,7 @@ struct ById {
 unsafe fn bpf<T>(cmd: u32, attr: &mut T, call: impl FnOnce() -> String) -> Result<i32> {
     // SAFETY: `attr` is a live, exclusively borrowed repr(C) struct of the size given; what it points to is the
     // caller's promise.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            cmd,
-            (attr as *mut T).cast::<c_void>(),
-            size_of::<T>(),
-        )
-    };
+    let ret = unsafe { libc::syscall(libc::SYS_bpf, cmd, (attr as *mut T).cast::<c_void>(), size_of::<T>()) };
     Ok(check(ret, call)? as i32)
 }
 
@@ -174,11 +158,7 @@ pub fn load_cgroup_device(program: &[Insn]) -> Result<OwnedFd> {
         ..Load::default()
     };
     // SAFETY: `program` and `license` outlive the call, which only reads them.
-    let fd = unsafe {
-        bpf(BPF_PROG_LOAD, &mut attr, || {
-            format!("bpf(BPF_PROG_LOAD, {} insns)", program.len())
-        })?
-    };
+    let fd = unsafe { bpf(BPF_PROG_LOAD, &mut attr, || format!("bpf(BPF_PROG_LOAD, {} insns)", program.len()))? };
     // SAFETY: the call succeeded, so `fd` is a new descriptor (always close-on-exec) that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -193,11 +173,7 @@ pub fn attach(dir: &OwnedFd, program: &OwnedFd, replace: Option<&OwnedFd>) -> Re
         replace_bpf_fd: replace.map_or(0, |fd| fd.as_raw_fd() as u32),
     };
     // SAFETY: `attr` holds no addresses.
-    unsafe {
-        bpf(BPF_PROG_ATTACH, &mut attr, || {
-            "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE)".into()
-        })?
-    };
+    unsafe { bpf(BPF_PROG_ATTACH, &mut attr, || "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE)".into())? };
     Ok(())
 }
 
@@ -210,11 +186,7 @@ pub fn detach(dir: &OwnedFd, program: &OwnedFd) -> Result<()> {
         ..Attach::default()
     };
     // SAFETY: `attr` holds no addresses.
-    unsafe {
-        bpf(BPF_PROG_DETACH, &mut attr, || {
-            "bpf(BPF_PROG_DETACH, BPF_CGROUP_DEVICE)".into()
-        })?
-    };
+    unsafe { bpf(BPF_PROG_DETACH, &mut attr, || "bpf(BPF_PROG_DETACH, BPF_CGROUP_DEVICE)".into())? };
     Ok(())
 }
 
@@ -230,28 +202,14 @@ pub fn attached(dir: &OwnedFd) -> Result<Vec<OwnedFd>> {
         ..Query::default()
     };
     // SAFETY: `ids` outlives the call, is not otherwise borrowed, and has room for the `prog_cnt` numbers promised.
-    unsafe {
-        bpf(BPF_PROG_QUERY, &mut attr, || {
-            "bpf(BPF_PROG_QUERY, BPF_CGROUP_DEVICE)".into()
-        })?
-    };
-    ids[..attr.prog_cnt as usize]
-        .iter()
-        .map(|id| by_id(*id))
-        .collect()
+    unsafe { bpf(BPF_PROG_QUERY, &mut attr, || "bpf(BPF_PROG_QUERY, BPF_CGROUP_DEVICE)".into())? };
+    ids[..attr.prog_cnt as usize].iter().map(|id| by_id(*id)).collect()
 }
 
 fn by_id(id: u32) -> Result<OwnedFd> {
-    let mut attr = ById {
-        id,
-        ..ById::default()
-    };
+    let mut attr = ById { id, ..ById::default() };
     // SAFETY: `attr` holds no addresses.
-    let fd = unsafe {
-        bpf(BPF_PROG_GET_FD_BY_ID, &mut attr, || {
-            format!("bpf(BPF_PROG_GET_FD_BY_ID, {id})")
-        })?
-    };
+    let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut attr, || format!("bpf(BPF_PROG_GET_FD_BY_ID, {id})"))? };
     // SAFETY: the call succeeded, so `fd` is a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

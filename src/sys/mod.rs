@@ -95,9 +95,8 @@ pub fn mount_id(fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
     // SAFETY: an all-zero struct statx is valid.
     let mut statx: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is the empty string and `statx` is alive and writable.
-    let ret = unsafe {
-        libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut statx)
-    };
+    let ret =
+        unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_MNT_ID, &raw mut statx) };
     check(ret.into(), || format!("statx({})", fd.as_raw_fd()))?;
     Ok(statx.stx_mnt_id)
 }

@@ -41,8 +41,7 @@ struct MountAttr {
 }
 
 fn cstring(path: &Path, call: &str) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| SysError::new(format!("{call}({path:?})"), Errno::EINVAL))
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(format!("{call}({path:?})"), Errno::EINVAL))
 }
 
 fn owned(fd: libc::c_long) -> OwnedFd {
@@ -64,13 +63,7 @@ pub fn clone_tree_of(fd: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     open_tree(fd.as_raw_fd(), c"", AT_EMPTY_PATH, recursive, || format!("open_tree({})", fd.as_raw_fd()))
 }
 
-fn open_tree(
-    dirfd: RawFd,
-    name: &CStr,
-    flags: u32,
-    recursive: bool,
-    call: impl FnOnce() -> String,
-) -> Result<OwnedFd> {
+fn open_tree(dirfd: RawFd, name: &CStr, flags: u32, recursive: bool, call: impl FnOnce() -> String) -> Result<OwnedFd> {
     let recursive = if recursive { AT_RECURSIVE } else { 0 };
     let flags = flags | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive;
     // SAFETY: `name` is NUL-terminated and outlives the call.
@@ -83,14 +76,7 @@ pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are the empty string; the descriptors are open for the duration of the call.
     let ret = unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            target.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-        )
+        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags)
     };
     check(ret, || format!("move_mount({}, {})", tree.as_raw_fd(), target.as_raw_fd())).map(drop)
 }
@@ -184,21 +170,13 @@ impl FsContext {
             (Some(key), None) => format!("fsconfig({:?}, {key:?})", self.name),
             _ => format!("fsconfig({:?}, CMD_CREATE)", self.name),
         };
-        let c = |text: Option<&str>| {
-            text.map(CString::new).transpose().map_err(|_| SysError::new(call(), Errno::EINVAL))
-        };
+        let c =
+            |text: Option<&str>| text.map(CString::new).transpose().map_err(|_| SysError::new(call(), Errno::EINVAL));
         let (ckey, cvalue) = (c(key)?, c(value)?);
         let pointer = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
         // SAFETY: key and value are null or NUL-terminated strings that outlive the call.
         let ret = unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                self.fd.as_raw_fd(),
-                command,
-                pointer(&ckey),
-                pointer(&cvalue),
-                0,
-            )
+            libc::syscall(libc::SYS_fsconfig, self.fd.as_raw_fd(), command, pointer(&ckey), pointer(&cvalue), 0)
         };
         check(ret, || format!("{}{}", call(), self.log())).map(drop)
     }
@@ -230,13 +208,7 @@ pub fn mount_here(source: &str, fstype: &str, flags: u64, data: &str) -> Result<
     let (source_c, fstype_c, data_c) = (c(source)?, c(fstype)?, c(data)?);
     // SAFETY: all strings are NUL-terminated and outlive the call.
     let ret = unsafe {
-        libc::mount(
-            source_c.as_ptr(),
-            c".".as_ptr(),
-            fstype_c.as_ptr(),
-            flags as libc::c_ulong,
-            data_c.as_ptr().cast(),
-        )
+        libc::mount(source_c.as_ptr(), c".".as_ptr(), fstype_c.as_ptr(), flags as libc::c_ulong, data_c.as_ptr().cast())
     };
     check(ret.into(), call).map(drop)
 }

@@ -5,8 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv, send,
-    socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv, send, socket,
 };
 
 use super::{Result, SysError};
@@ -76,20 +75,11 @@ impl Route {
     pub fn open() -> Result<Self> {
         let fail = |call: &'static str| move |errno| SysError::new(call, errno);
         let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
-        let socket = socket(
-            AddressFamily::Netlink,
-            kind,
-            flags,
-            SockProtocol::NetlinkRoute,
-        )
-        .map_err(fail("socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)"))?;
+        let socket = socket(AddressFamily::Netlink, kind, flags, SockProtocol::NetlinkRoute)
+            .map_err(fail("socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)"))?;
         // Connected to the kernel, the socket takes messages from nobody else.
-        connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))
-            .map_err(fail("connect(AF_NETLINK, kernel)"))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-        })
+        connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(fail("connect(AF_NETLINK, kernel)"))?;
+        Ok(Self { socket, sequence: 0 })
     }
 
     /// The device called `name`. `ENODEV` when there is none.
@@ -99,11 +89,8 @@ impl Route {
         let replies = self.ask(request, 0, call)?;
         let body = replies.first().filter(|body| body.len() >= LINK_HEADER);
         let body = body.ok_or_else(|| SysError::new(call(), Errno::EBADMSG))?;
-        let own_name =
-            attributes(&body[LINK_HEADER..]).find(|(kind, _)| *kind == libc::IFLA_IFNAME);
-        let own_name = own_name.map_or(name.as_bytes(), |(_, value)| {
-            value.strip_suffix(b"\0").unwrap_or(value)
-        });
+        let own_name = attributes(&body[LINK_HEADER..]).find(|(kind, _)| *kind == libc::IFLA_IFNAME);
+        let own_name = own_name.map_or(name.as_bytes(), |(_, value)| value.strip_suffix(b"\0").unwrap_or(value));
         Ok(Link {
             index: u32_at(body, 4),
             name: String::from_utf8_lossy(own_name).into_owned(),
@@ -118,15 +105,10 @@ impl Route {
             let request = Request::new(libc::RTM_GETADDR, &[0; ADDRESS_HEADER]);
             match self.ask(request, libc::NLM_F_DUMP, call) {
                 // The list changed while it was read.
-                Err(SysError {
-                    errno: Errno::EINTR,
-                    ..
-                }) => {}
+                Err(SysError { errno: Errno::EINTR, .. }) => {}
                 Err(error) => return Err(error),
                 Ok(replies) => {
-                    let ours = replies
-                        .iter()
-                        .filter(|body| body.len() >= ADDRESS_HEADER && u32_at(body, 4) == index);
+                    let ours = replies.iter().filter(|body| body.len() >= ADDRESS_HEADER && u32_at(body, 4) == index);
                     return Ok(ours.map(|body| address(body)).collect());
                 }
             }
@@ -136,12 +118,7 @@ impl Route {
 
     /// Brings the device `index` up or down. Down, it loses its IPv6 addresses.
     pub fn set_up(&mut self, index: u32, up: bool) -> Result<()> {
-        let call = || {
-            format!(
-                "RTM_NEWLINK({index}, {})",
-                if up { "IFF_UP" } else { "!IFF_UP" }
-            )
-        };
+        let call = || format!("RTM_NEWLINK({index}, {})", if up { "IFF_UP" } else { "!IFF_UP" });
         self.acknowledged(Request::link(libc::RTM_NEWLINK, index, Some(up)), call)
     }
 
@@ -153,17 +130,13 @@ impl Route {
         let request = Request::link(libc::RTM_NEWLINK, index, None)
             .attribute(libc::IFLA_NET_NS_FD, &netns.as_raw_fd().to_ne_bytes())
             .text(libc::IFLA_IFNAME, name);
-        self.acknowledged(request, || {
-            format!("RTM_NEWLINK({index}, IFLA_NET_NS_FD, {name:?})")
-        })
+        self.acknowledged(request, || format!("RTM_NEWLINK({index}, IFLA_NET_NS_FD, {name:?})"))
     }
 
     /// Calls the device `index` `name`; the kernel puts a number for a `%d` in it.
     pub fn rename(&mut self, index: u32, name: &str) -> Result<()> {
         let request = Request::link(libc::RTM_NEWLINK, index, None).text(libc::IFLA_IFNAME, name);
-        self.acknowledged(request, || {
-            format!("RTM_NEWLINK({index}, IFLA_IFNAME, {name:?})")
-        })
+        self.acknowledged(request, || format!("RTM_NEWLINK({index}, IFLA_IFNAME, {name:?})"))
     }
 
     /// Gives the device `index` an address that another device, or itself elsewhere, had.
@@ -171,8 +144,7 @@ impl Route {
         let mut header = [address.family, address.prefix, 0, address.scope, 0, 0, 0, 0];
         header[4..].copy_from_slice(&index.to_ne_bytes());
         let flags = address.flags & SETTABLE_FLAGS;
-        let mut request = Request::new(libc::RTM_NEWADDR, &header)
-            .attribute(libc::IFA_FLAGS, &flags.to_ne_bytes());
+        let mut request = Request::new(libc::RTM_NEWADDR, &header).attribute(libc::IFA_FLAGS, &flags.to_ne_bytes());
         for (kind, value) in &address.attributes {
             request = request.attribute(*kind, value);
         }
@@ -185,12 +157,7 @@ impl Route {
     }
 
     /// Sends `request`, and returns the bodies of the replies. `EINTR` when a list changed while it was read.
-    fn ask(
-        &mut self,
-        request: Request,
-        flags: libc::c_int,
-        call: impl Fn() -> String,
-    ) -> Result<Vec<Vec<u8>>> {
+    fn ask(&mut self, request: Request, flags: libc::c_int, call: impl Fn() -> String) -> Result<Vec<Vec<u8>>> {
         self.sequence += 1;
         let fail = |errno| SysError::new(call(), errno);
         let message = request.finish((libc::NLM_F_REQUEST | flags) as u16, self.sequence);
@@ -204,22 +171,14 @@ impl Route {
                     other => break other.map_err(fail)?,
                 }
             };
-            for Message {
-                kind,
-                flags: reply,
-                sequence,
-                body,
-            } in messages(&buffer[..received])
-            {
+            for Message { kind, flags: reply, sequence, body } in messages(&buffer[..received]) {
                 if sequence != self.sequence {
                     continue;
                 }
                 interrupted |= i32::from(reply) & libc::NLM_F_DUMP_INTR != 0;
                 match i32::from(kind) {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => {
-                        let errno = body
-                            .first_chunk()
-                            .map_or(0, |errno| -i32::from_ne_bytes(*errno));
+                        let errno = body.first_chunk().map_or(0, |errno| -i32::from_ne_bytes(*errno));
                         return match errno {
                             0 if interrupted => Err(fail(Errno::EINTR)),
                             0 => Ok(replies),
@@ -248,11 +207,7 @@ impl Request {
     fn new(kind: u16, header: &[u8]) -> Self {
         let mut bytes = vec![0; MESSAGE_HEADER];
         bytes.extend_from_slice(header);
-        Self {
-            kind,
-            flags: 0,
-            bytes,
-        }
+        Self { kind, flags: 0, bytes }
     }
 
     /// `up` brings the device up or down; `None` leaves it.
@@ -301,9 +256,7 @@ struct Message<'a> {
 fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
-        let message = rest
-            .get(..length)
-            .filter(|message| message.len() >= MESSAGE_HEADER)?;
+        let message = rest.get(..length).filter(|message| message.len() >= MESSAGE_HEADER)?;
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(Message {
             kind: u16_at(message, 4),
@@ -317,9 +270,7 @@ fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
 fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16::from_ne_bytes(*rest.first_chunk()?));
-        let attribute = rest
-            .get(..length)
-            .filter(|attribute| attribute.len() >= ATTRIBUTE_HEADER)?;
+        let attribute = rest.get(..length).filter(|attribute| attribute.len() >= ATTRIBUTE_HEADER)?;
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some((u16_at(attribute, 2), &attribute[ATTRIBUTE_HEADER..]))
     })
@@ -335,10 +286,7 @@ fn address(body: &[u8]) -> Address {
         prefix: body[1],
         scope: body[3],
         flags: wide.map_or(u32::from(body[2]), |(_, value)| u32_at(value, 0)),
-        attributes: all()
-            .filter(|(kind, _)| !NOT_COPIED.contains(kind))
-            .map(|(k, v)| (k, v.to_vec()))
-            .collect(),
+        attributes: all().filter(|(kind, _)| !NOT_COPIED.contains(kind)).map(|(k, v)| (k, v.to_vec())).collect(),
     }
 }
 

@@ -180,21 +180,6 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Res
         .map(drop)
 }
 
-/// This process's (effective, permitted, inheritable) sets (capget(2)).
-pub fn capabilities() -> Result<(u64, u64, u64)> {
-    let mut header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    let mut data = [CapData::default(); 2];
-    // SAFETY: version 3 takes a header and two data structs, both alive and writable here.
-    let ret = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
-    check(ret, || "capget()".to_owned())?;
-    let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    Ok((
-        join(data[0].effective, data[1].effective),
-        join(data[0].permitted, data[1].permitted),
-        join(data[0].inheritable, data[1].inheritable),
-    ))
-}
-
 // The plain system calls, not glibc's wrappers: those broadcast to threads, of which there are none, through locks that
 // a child of raw clone3 must not touch.
 
@@ -325,14 +310,7 @@ pub fn reexec(image: BorrowedFd<'_>, name: &CStr) -> SysError {
     argv.push(std::ptr::null());
     // SAFETY: argv and environ are null-terminated arrays of strings that are alive; no other thread changes environ.
     unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            image.as_raw_fd(),
-            c"".as_ptr(),
-            argv.as_ptr(),
-            environ,
-            libc::AT_EMPTY_PATH,
-        )
+        libc::syscall(libc::SYS_execveat, image.as_raw_fd(), c"".as_ptr(), argv.as_ptr(), environ, libc::AT_EMPTY_PATH)
     };
     SysError::last(format!("execveat({})", image.as_raw_fd()))
 }

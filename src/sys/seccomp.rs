@@ -30,20 +30,10 @@ pub fn load(bpf: &[u8], flags: u32) -> Result<Option<OwnedFd>> {
     let (Ok(len), true) = (u16::try_from(count), bpf.len().is_multiple_of(INSTRUCTION)) else {
         return Err(SysError::new(call(), Errno::EINVAL));
     };
-    let program = libc::sock_fprog {
-        len,
-        filter: bpf.as_ptr().cast_mut().cast(),
-    };
+    let program = libc::sock_fprog { len, filter: bpf.as_ptr().cast_mut().cast() };
     // SAFETY: `program` describes `bpf`, which lives through the call; the kernel copies it byte by byte, so its
     // alignment does not matter, and does not write to it.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flags,
-            &raw const program,
-        )
-    };
+    let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     let ret = check(ret, call)?;
     if flags & FLAG_NEW_LISTENER == 0 {
         return Ok(None);
@@ -55,14 +45,7 @@ pub fn load(bpf: &[u8], flags: u32) -> Result<Option<OwnedFd>> {
 /// The kernel knows the action `SECCOMP_RET_*` (without data), since Linux 4.14 by `SECCOMP_GET_ACTION_AVAIL`.
 pub fn action_available(action: u32) -> bool {
     // SAFETY: the kernel reads one u32 from the pointer.
-    unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_GET_ACTION_AVAIL,
-            0,
-            &raw const action,
-        ) == 0
-    }
+    unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) == 0 }
 }
 
 /// The kernel knows the filter flag. Flags are checked before the program is read: a null program gives `EFAULT` with
@@ -70,14 +53,7 @@ pub fn action_available(action: u32) -> bool {
 pub fn flag_available(flag: u32) -> bool {
     let nothing = std::ptr::null::<libc::sock_fprog>();
     // SAFETY: a null program is refused before anything is done with it.
-    let ret = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            flag,
-            nothing,
-        )
-    };
+    let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flag, nothing) };
     ret == -1 && Errno::last() == Errno::EFAULT
 }
 
@@ -100,11 +76,7 @@ pub(crate) mod trial {
                 // A killed child must not leave a core file behind.
                 let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
                 let _ = nix::sys::prctl::set_no_new_privs();
-                let code = if load(bpf, flags).is_ok() {
-                    body()
-                } else {
-                    250
-                };
+                let code = if load(bpf, flags).is_ok() { body() } else { 250 };
                 // SAFETY: ends the process without running anything of the parent's.
                 unsafe { libc::_exit(i32::from(code)) }
             }
@@ -116,11 +88,7 @@ pub(crate) mod trial {
         let [a, b, c, d, e, f] = args;
         // SAFETY: the tests pass calls that fail, or that touch no memory.
         let ret = unsafe { libc::syscall(nr, a, b, c, d, e, f) };
-        if ret == -1 {
-            Errno::last_raw() as u8
-        } else {
-            0
-        }
+        if ret == -1 { Errno::last_raw() as u8 } else { 0 }
     }
 
     /// [`errno_of`] for a call without arguments by the 32-bit entry (`int 0x80`).
@@ -132,11 +100,7 @@ pub(crate) mod trial {
         unsafe {
             std::arch::asm!("int 0x80", inlateout("eax") nr => ret, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
         }
-        if (-4095..0).contains(&ret) {
-            -ret as u8
-        } else {
-            0
-        }
+        if (-4095..0).contains(&ret) { -ret as u8 } else { 0 }
     }
 }
 
@@ -146,15 +110,9 @@ mod tests {
 
     #[test]
     fn what_every_kernel_knows_is_available_and_nonsense_is_not() {
-        assert!(
-            action_available(libc::SECCOMP_RET_ERRNO) && action_available(libc::SECCOMP_RET_LOG)
-        );
+        assert!(action_available(libc::SECCOMP_RET_ERRNO) && action_available(libc::SECCOMP_RET_LOG));
         assert!(!action_available(0x1234_0000));
-        assert!(
-            flag_available(FLAG_LOG)
-                && flag_available(FLAG_SPEC_ALLOW)
-                && flag_available(FLAG_TSYNC)
-        );
+        assert!(flag_available(FLAG_LOG) && flag_available(FLAG_SPEC_ALLOW) && flag_available(FLAG_TSYNC));
         assert!(!flag_available(1 << 31));
     }
 

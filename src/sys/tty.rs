@@ -22,14 +22,6 @@ pub fn unlock(master: BorrowedFd<'_>) -> Result<()> {
     check(ret.into(), || "ioctl(TIOCSPTLCK)".to_owned()).map(drop)
 }
 
-/// The number N of `/dev/pts/N` that belongs to this master.
-pub fn peer_number(master: BorrowedFd<'_>) -> Result<u32> {
-    let mut number: libc::c_uint = 0;
-    // SAFETY: TIOCGPTN writes one unsigned int.
-    let ret = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) };
-    check(ret.into(), || "ioctl(TIOCGPTN)".to_owned()).map(|_| number)
-}
-
 /// Rows and columns of the terminal.
 pub fn window_size(tty: BorrowedFd<'_>) -> Result<(u16, u16)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

@@ -19,7 +19,7 @@ pub(super) fn compile(cpu: &LinuxCpu, out: &mut Out) -> Result<()> {
 fn shares_and_idle(cpu: &LinuxCpu, out: &mut Out) -> Result<()> {
     let idle = match cpu.idle() {
         None => None,
-        Some(n @ (0 | 1)) => Some((n, out.need("cpu", "cpu", "cpu.idle")?)),
+        Some(n @ (0 | 1)) => Some((n, out.need("cpu", "cpu", "cpu.idle"))),
         Some(n) => return out.refuse("cpu.idle", format!("{n} is neither 0 nor 1")),
     };
     // Shares are EINVAL while a cgroup is idle: it must stop being so first, and become so last.
@@ -28,7 +28,7 @@ fn shares_and_idle(cpu: &LinuxCpu, out: &mut Out) -> Result<()> {
     }
     if let Some(shares) = cpu.shares().filter(|s| *s != 0) {
         let on_error = if matches!(idle, Some((1, _))) { OnError::IgnoreInvalid } else { OnError::Fail };
-        match out.need("cpu", "cpu", "cpu.shares")? {
+        match out.need("cpu", "cpu", "cpu.shares") {
             Version::V1 if shares < *SHARES.start() => {
                 return out.refuse("cpu.shares", format!("the minimum allowed cpu-shares is {}", SHARES.start()));
             }
@@ -84,7 +84,7 @@ fn bandwidth(cpu: &LinuxCpu, out: &mut Out) -> Result<()> {
         return Ok(());
     };
     let unlimited = quota.unwrap_or(-1) == -1 && period.is_none() && cpu.burst().unwrap_or(0) == 0;
-    let Some(version) = out.need_unless(unlimited, "cpu", "cpu", first)? else {
+    let Some(version) = out.need_unless(unlimited, "cpu", "cpu", first) else {
         return Ok(());
     };
     // A burst of 0 is what a kernel before 5.14, which lacks the file, has anyway. And period and burst can be EINVAL
@@ -132,9 +132,9 @@ fn realtime(cpu: &LinuxCpu, out: &mut Out) -> Result<()> {
         ("cpu.realtimeRuntime", "cpu.rt_runtime_us", runtime.map(|r| r.to_string())),
     ] {
         let Some(value) = value else { continue };
-        match out.need("cpu", "cpu", field)? {
+        match out.need("cpu", "cpu", field) {
             Version::V1 => out.write("cpu", file, value, field),
-            Version::V2 => return out.refuse(field, "cgroup v2 has no real-time bandwidth"),
+            Version::V2 => out.only_v1(field, "cgroup v2 has no real-time bandwidth"),
         }
     }
     Ok(())
@@ -150,7 +150,7 @@ pub(super) fn cpuset(cpu: &LinuxCpu, out: &mut Out) -> Result<()> {
             return out.refuse(field, format!("{list:?} is not a list such as \"0-3,5\": {why}"));
         }
         let file = format!("cpuset.{name}");
-        match out.need("cpuset", "cpuset", field)? {
+        match out.need("cpuset", "cpuset", field) {
             // Android mounts the hierarchy with `noprefix`.
             Version::V1 => {
                 let other = OnError::Or { file: name.into(), value: list.into() };

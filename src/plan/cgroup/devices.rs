@@ -101,7 +101,10 @@ pub(super) fn compile(spec: &Spec, rootless: bool, out: &mut Out) -> Result<()> 
             out.warn.push("no devices cgroup on this host: access to devices is not restricted".into());
             Ok(())
         }
-        _ => out.need("devices", "devices", "devices").map(|_| ()),
+        _ => {
+            out.need("devices", "devices", "devices");
+            Ok(())
+        }
     }
 }
 

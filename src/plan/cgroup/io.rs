@@ -69,7 +69,7 @@ fn weight(weight: u16, device: Option<&str>, field: &str, out: &mut Out) -> Resu
     let suffix = if device.is_some() { "_device" } else { "" };
     // 10..=1000 to 1..=10000, linearly.
     let (same, scaled) = (line(weight.into()), line(1 + (u64::from(weight) - 10) * 9999 / 990));
-    match out.need("blkio", "io", field)? {
+    match out.need("blkio", "io", field) {
         Version::V1 => {
             let bfq = OnError::Or { file: format!("blkio.bfq.weight{suffix}"), value: same.clone() };
             out.write_or("blkio", format!("blkio.weight{suffix}"), same, field, bfq);
@@ -83,17 +83,17 @@ fn weight(weight: u16, device: Option<&str>, field: &str, out: &mut Out) -> Resu
 }
 
 fn leaf_weight(weight: u16, device: Option<&str>, field: &str, out: &mut Out) -> Result<()> {
-    match (out.need("blkio", "io", field)?, device) {
+    match (out.need("blkio", "io", field), device) {
         (Version::V1, None) => out.write("blkio", "blkio.leaf_weight", weight, field),
         (Version::V1, Some(d)) => out.write("blkio", "blkio.leaf_weight_device", format!("{d} {weight}"), field),
-        (Version::V2, _) => return out.refuse(field, "cgroup v2 has no leaf weight"),
+        (Version::V2, _) => out.only_v1(field, "cgroup v2 has no leaf weight"),
     }
     Ok(())
 }
 
 fn throttle(d: &LinuxThrottleDevice, at: &str, file: &str, key: &str, out: &mut Out) -> Result<()> {
     let device = number(d.major(), d.minor(), at, out)?;
-    match out.need_unless(d.rate() == 0, "blkio", "io", at)? {
+    match out.need_unless(d.rate() == 0, "blkio", "io", at) {
         Some(Version::V1) => out.write("blkio", file, format!("{device} {}", d.rate()), at),
         // v1's "no limit" is 0, which v2 refuses.
         Some(Version::V2) if d.rate() == 0 => out.write("io", "io.max", format!("{device} {key}=max"), at),

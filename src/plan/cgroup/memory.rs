@@ -24,7 +24,7 @@ pub(super) fn compile(memory: &LinuxMemory, update: bool, out: &mut Out) -> Resu
         _ => "memory.swap",
     };
     if [limit, reservation, swap].iter().any(Option::is_some)
-        && let Some(version) = out.need_unless(unlimited, "memory", "memory", first)?
+        && let Some(version) = out.need_unless(unlimited, "memory", "memory", first)
     {
         let implied = limit == Some(UNLIMITED) && swap.is_none();
         if implied {
@@ -117,23 +117,23 @@ fn switches(memory: &LinuxMemory, out: &mut Out) -> Result<()> {
         if n > 100 {
             return out.refuse("memory.swappiness", format!("{n} is not in 0..=100"));
         }
-        match out.need("memory", "memory", "memory.swappiness")? {
+        match out.need("memory", "memory", "memory.swappiness") {
             Version::V1 => out.write("memory", "memory.swappiness", n, "memory.swappiness"),
             Version::V2 => {
-                return out.refuse("memory.swappiness", "cgroup v2 has no swappiness of its own");
+                out.only_v1("memory.swappiness", "cgroup v2 has no swappiness of its own");
             }
         }
     }
     if memory.disable_oom_killer() == Some(true) {
-        match out.need("memory", "memory", "memory.disableOOMKiller")? {
+        match out.need("memory", "memory", "memory.disableOOMKiller") {
             Version::V1 => out.write("memory", "memory.oom_control", 1, "memory.disableOOMKiller"),
             Version::V2 => {
-                return out.refuse("memory.disableOOMKiller", "cgroup v2 cannot disable the OOM killer");
+                out.only_v1("memory.disableOOMKiller", "cgroup v2 cannot disable the OOM killer");
             }
         }
     }
     match memory.use_hierarchy() {
-        Some(true) if out.need("memory", "memory", "memory.useHierarchy")? == Version::V1 => {
+        Some(true) if out.need("memory", "memory", "memory.useHierarchy") == Version::V1 => {
             out.write_or("memory", "memory.use_hierarchy", 1, "memory.useHierarchy", OnError::IgnoreMissing);
         }
         Some(false) => {

@@ -14,7 +14,7 @@ pub(super) fn pids(pids: &LinuxPids, update: bool, out: &mut Out) -> Result<()> 
     if limit < -1 {
         return out.refuse("pids.limit", format!("{limit} is negative (-1 means unlimited)"));
     }
-    let Some(version) = out.need_unless(limit == -1, "pids", "pids", "pids.limit")? else {
+    let Some(version) = out.need_unless(limit == -1, "pids", "pids", "pids.limit") else {
         return Ok(());
     };
     let value = if limit == -1 { "max".to_owned() } else { limit.to_string() };
@@ -38,7 +38,7 @@ pub(super) fn hugepages(limits: &[LinuxHugepageLimit], out: &mut Out) -> Result<
         if limit < 0 {
             return out.refuse(&format!("{at}.limit"), format!("{limit} is negative"));
         }
-        let suffix = match out.need("hugetlb", "hugetlb", &at)? {
+        let suffix = match out.need("hugetlb", "hugetlb", &at) {
             Version::V1 => "limit_in_bytes",
             Version::V2 => "max",
         };
@@ -60,20 +60,21 @@ fn is_page_size(size: &str) -> bool {
 }
 
 pub(super) fn network(network: &LinuxNetwork, out: &mut Out) -> Result<()> {
-    let v1_only = |controller, field: &str, out: &Out| match out.find(controller) {
-        Some(_) => Ok(()),
-        None if out.layout.kind() == Kind::V2 => {
-            out.refuse(field, format!("cgroup v2 has no {controller} controller: use nftables' \"socket cgroupv2\""))
+    let v1_only = |controller, field: &str, out: &mut Out| match out.layout.kind() {
+        Kind::V2 => {
+            out.only_v1(field, &format!("cgroup v2 has no {controller} controller: use nftables' \"socket cgroupv2\""))
         }
-        None => out.need(controller, controller, field).map(|_| ()),
+        Kind::V1 | Kind::Hybrid => {
+            out.need(controller, controller, field);
+        }
     };
     if let Some(id) = network.class_id().filter(|id| *id != 0) {
-        v1_only("net_cls", "network.classID", out)?;
+        v1_only("net_cls", "network.classID", out);
         out.write("net_cls", "net_cls.classid", id, "network.classID");
     }
     for (i, p) in network.priorities().iter().flatten().enumerate() {
         let at = format!("network.priorities[{i}]");
-        v1_only("net_prio", &at, out)?;
+        v1_only("net_prio", &at, out);
         if p.name().is_empty() || p.name().contains(|c: char| c.is_whitespace() || c == '/') {
             return out.refuse(&format!("{at}.name"), format!("{:?} is no interface name", p.name()));
         }
@@ -97,7 +98,7 @@ pub(super) fn rdma(devices: &HashMap<String, LinuxRdma>, out: &mut Out) -> Resul
         if value == *name {
             return out.refuse(&at, "needs hcaHandles or hcaObjects");
         }
-        out.need("rdma", "rdma", &at)?;
+        out.need("rdma", "rdma", &at);
         out.write("rdma", "rdma.max", value, &at);
     }
     Ok(())

@@ -60,7 +60,12 @@ fn spec(linux: Value) -> Spec {
 }
 
 fn plan(layout: &Layout, linux: Value) -> std::result::Result<CgroupPlan, String> {
-    compile(&spec(linux), "c1", layout, false, &mut Vec::new()).map_err(|e| e.to_string())
+    let mut obstacles = Vec::new();
+    let plan = compile(&spec(linux), "c1", layout, false, &mut Vec::new(), &mut obstacles);
+    match obstacles.first() {
+        Some(obstacle) => Err(obstacle.to_string()),
+        None => plan.map_err(|e| e.to_string()),
+    }
 }
 
 fn text(w: &Write) -> String {

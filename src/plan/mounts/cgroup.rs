@@ -19,43 +19,21 @@ const V1_ATTRS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 ///
 /// # Errors
 /// Parameters of a filesystem where none is mounted.
-pub fn compile(
-    mount: &mut Mount,
-    options: &Options,
-    own: bool,
-    cgroup: &CgroupPlan,
-) -> Result<MountKind> {
+pub fn compile(mount: &mut Mount, options: &Options, own: bool, cgroup: &CgroupPlan) -> Result<MountKind> {
     let kind = match (&cgroup.place.kind, &cgroup.place.v2) {
         (Kind::V2, Some(dir)) if !own => {
             // CVE-2023-25809: a rootless container could write to the cgroups of its user on the host.
             if cgroup.rootless {
                 mount.attrs.set |= attr::RDONLY;
             }
-            MountKind::Bind {
-                source: dir.path(),
-                recursive: false,
-            }
+            MountKind::Bind { source: dir.path(), recursive: false }
         }
         // No superblock flags but those asked for by name: one superblock serves the whole host.
         (Kind::V2, _) => {
-            let flags = options
-                .superblock
-                .iter()
-                .filter(|flag| flag.wanted)
-                .map(|flag| flag.on)
-                .collect();
-            let params = options
-                .params
-                .iter()
-                .map(|param| param.param.clone())
-                .collect();
+            let flags = options.superblock.iter().filter(|flag| flag.wanted).map(|flag| flag.on).collect();
+            let params = options.params.iter().map(|param| param.param.clone()).collect();
             let source = Some("cgroup".to_owned());
-            return Ok(MountKind::Filesystem {
-                fstype: "cgroup2".into(),
-                source,
-                flags,
-                params,
-            });
+            return Ok(MountKind::Filesystem { fstype: "cgroup2".into(), source, flags, params });
         }
         _ => {
             mount.attrs.set |= V1_ATTRS;
@@ -65,10 +43,8 @@ pub fn compile(
     };
     match options.of_filesystem() {
         None => Ok(kind),
-        Some(at) => Err(
-            InputError::new(at, "does not apply to this mount of the cgroups")
-                .hint("filesystem parameters need cgroup v2 and a cgroup namespace"),
-        ),
+        Some(at) => Err(InputError::new(at, "does not apply to this mount of the cgroups")
+            .hint("filesystem parameters need cgroup v2 and a cgroup namespace")),
     }
 }
 
@@ -76,30 +52,14 @@ fn v1(dirs: &[Dir], own: bool) -> MountKind {
     let mut hierarchies = Vec::with_capacity(dirs.len());
     let mut links = Vec::new();
     for dir in dirs {
-        let name = dir
-            .mount
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = dir.mount.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         // Clients look for `cpu` where the host has `cpu,cpuacct`.
-        let aliases = dir
-            .controllers
-            .iter()
-            .filter(|c| !c.contains('=') && **c != name);
+        let aliases = dir.controllers.iter().filter(|c| !c.contains('=') && **c != name);
         links.extend(aliases.map(|controller| (controller.clone(), name.clone())));
-        let params = dir
-            .controllers
-            .iter()
-            .map(|controller| match controller.split_once('=') {
-                Some((key, value)) => FsParam {
-                    key: key.into(),
-                    value: Some(value.into()),
-                },
-                None => FsParam {
-                    key: controller.clone(),
-                    value: None,
-                },
-            });
+        let params = dir.controllers.iter().map(|controller| match controller.split_once('=') {
+            Some((key, value)) => FsParam { key: key.into(), value: Some(value.into()) },
+            None => FsParam { key: controller.clone(), value: None },
+        });
         hierarchies.push(CgroupHierarchy {
             name,
             fstype: "cgroup",

@@ -27,19 +27,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// # Errors
     /// What is wrong in the entry, by its JSON path.
-    pub fn mount(
-        &self,
-        at: String,
-        mount: &oci_spec::runtime::Mount,
-        warn: &mut Vec<String>,
-    ) -> Result<Mount> {
+    pub fn mount(&self, at: String, mount: &oci_spec::runtime::Mount, warn: &mut Vec<String>) -> Result<Mount> {
         let destination = destination(&format!("{at}.destination"), mount.destination())?;
         let fstype = mount.typ().as_deref().unwrap_or_default();
         no_nul(&format!("{at}.type"), fstype)?;
-        let source = mount
-            .source()
-            .as_deref()
-            .filter(|source| !source.as_os_str().is_empty());
+        let source = mount.source().as_deref().filter(|source| !source.as_os_str().is_empty());
         if let Some(source) = source {
             no_nul(&format!("{at}.source"), &source.to_string_lossy())?;
         }
@@ -49,10 +41,7 @@ impl Context<'_> {
             given.bind.get_or_insert(false);
         }
         let mut out = Mount {
-            kind: MountKind::Remount {
-                flags: Vec::new(),
-                params: Vec::new(),
-            },
+            kind: MountKind::Remount { flags: Vec::new(), params: Vec::new() },
             attrs: given.attrs,
             recursive_attrs: given.recursive_attrs,
             propagation: given.propagation.clone(),
@@ -61,10 +50,7 @@ impl Context<'_> {
             destination,
             at,
         };
-        if let Some(at) = given
-            .copy_up
-            .as_ref()
-            .filter(|_| fstype != "tmpfs" || given.bind.is_some() || given.remount)
+        if let Some(at) = given.copy_up.as_ref().filter(|_| fstype != "tmpfs" || given.bind.is_some() || given.remount)
         {
             return Err(InputError::new(at, "tmpcopyup is for a tmpfs alone"));
         }
@@ -80,10 +66,7 @@ impl Context<'_> {
                     InputError::new(format!("{}.source", out.at), "is missing")
                         .hint("a bind mount needs the file or directory on the host")
                 })?;
-                MountKind::Bind {
-                    source: self.bundle.join(source),
-                    recursive,
-                }
+                MountKind::Bind { source: self.bundle.join(source), recursive }
             }
             (false, None, "" | "none") => {
                 return Err(InputError::new(format!("{}.type", out.at), "is missing")
@@ -94,13 +77,7 @@ impl Context<'_> {
         Ok(out)
     }
 
-    fn new_mount(
-        &self,
-        out: &mut Mount,
-        given: &Given,
-        fstype: &str,
-        source: Option<&Path>,
-    ) -> Result<MountKind> {
+    fn new_mount(&self, out: &mut Mount, given: &Given, fstype: &str, source: Option<&Path>) -> Result<MountKind> {
         if out.destination == Path::new("/proc") && fstype != "proc" {
             let what = "\"/proc\" cannot be mounted because it is not of type proc";
             return Err(InputError::new(format!("{}.type", out.at), what));
@@ -112,28 +89,15 @@ impl Context<'_> {
         self.filesystem(out, given, fstype, source)
     }
 
-    fn filesystem(
-        &self,
-        out: &mut Mount,
-        given: &Given,
-        fstype: &str,
-        source: Option<&Path>,
-    ) -> Result<MountKind> {
+    fn filesystem(&self, out: &mut Mount, given: &Given, fstype: &str, source: Option<&Path>) -> Result<MountKind> {
         for option in &given.params {
             self.mapped(option)?;
         }
-        let mut params: Vec<_> = given
-            .params
-            .iter()
-            .map(|param| param.param.clone())
-            .collect();
+        let mut params: Vec<_> = given.params.iter().map(|param| param.param.clone()).collect();
         if let Some(label) = self.label.filter(|_| !NO_CONTEXT.contains(&fstype))
             && !params.iter().any(|param| param.key == "context")
         {
-            params.push(FsParam {
-                key: "context".into(),
-                value: Some(label.to_owned()),
-            });
+            params.push(FsParam { key: "context".into(), value: Some(label.to_owned()) });
         }
         let readonly = out.attrs.set & attr::RDONLY != 0;
         // Mount points of later entries, device nodes and copies are still to be made inside.
@@ -142,21 +106,10 @@ impl Context<'_> {
         if readonly && !out.readonly_late && !SHARED_SUPERBLOCK.contains(&fstype) {
             flags.push("ro");
         }
-        flags.extend(
-            given
-                .superblock
-                .iter()
-                .filter(|flag| flag.wanted)
-                .map(|flag| flag.on),
-        );
+        flags.extend(given.superblock.iter().filter(|flag| flag.wanted).map(|flag| flag.on));
         // The source is a name that the filesystem may do without; in /proc/self/mountinfo a missing one reads `none`.
         let source = source.map(|source| source.to_string_lossy().into_owned());
-        Ok(MountKind::Filesystem {
-            fstype: fstype.to_owned(),
-            source,
-            flags,
-            params,
-        })
+        Ok(MountKind::Filesystem { fstype: fstype.to_owned(), source, flags, params })
     }
 
     /// `uid=` and `gid=` name ids of the container; the kernel refuses unmapped ones with a bare EINVAL.
@@ -175,8 +128,7 @@ impl Context<'_> {
         };
         if found.is_none() {
             let what = format!("{key}={id} is not mapped in the user namespace");
-            return Err(InputError::new(&option.at, what)
-                .hint(format!("extend linux.{key}Mappings, or leave it out")));
+            return Err(InputError::new(&option.at, what).hint(format!("extend linux.{key}Mappings, or leave it out")));
         }
         Ok(())
     }
@@ -185,20 +137,14 @@ impl Context<'_> {
 fn destination(at: &str, given: &Path) -> Result<PathBuf> {
     no_nul(at, &given.to_string_lossy())?;
     if given.as_os_str().is_empty() {
-        return Err(
-            InputError::new(at, "is missing").hint("give an absolute path in the container")
-        );
+        return Err(InputError::new(at, "is missing").hint("give an absolute path in the container"));
     }
     let path = normalise(given).ok_or_else(|| {
-        InputError::new(at, format!("{given:?} is not absolute"))
-            .hint("paths in the container start with /")
+        InputError::new(at, format!("{given:?} is not absolute")).hint("paths in the container start with /")
     })?;
     if !proc_target_allowed(&path) {
-        return Err(InputError::new(
-            at,
-            format!("{path:?} cannot be mounted because it is inside /proc"),
-        )
-        .hint(format!("allowed there: {}", PROC_ALLOWED.join(", "))));
+        return Err(InputError::new(at, format!("{path:?} cannot be mounted because it is inside /proc"))
+            .hint(format!("allowed there: {}", PROC_ALLOWED.join(", "))));
     }
     Ok(path)
 }
@@ -207,11 +153,8 @@ fn destination(at: &str, given: &Path) -> Result<PathBuf> {
 fn only_attributes(given: &Given) -> Result<()> {
     match given.of_filesystem() {
         None => Ok(()),
-        Some(at) => Err(InputError::new(
-            at,
-            "bind mounts cannot have any filesystem-specific options applied",
-        )
-        .hint("the kernel would ignore it; set it where the filesystem is mounted")),
+        Some(at) => Err(InputError::new(at, "bind mounts cannot have any filesystem-specific options applied")
+            .hint("the kernel would ignore it; set it where the filesystem is mounted")),
     }
 }
 
@@ -222,19 +165,9 @@ fn remount(given: &Given) -> MountKind {
     } else if given.attrs.clear & attr::RDONLY != 0 {
         flags.push("rw");
     }
-    let superblock = given
-        .superblock
-        .iter()
-        .map(|flag| if flag.wanted { flag.on } else { flag.off });
+    let superblock = given.superblock.iter().map(|flag| if flag.wanted { flag.on } else { flag.off });
     flags.extend(superblock.filter(|name| !name.is_empty()));
-    MountKind::Remount {
-        flags,
-        params: given
-            .params
-            .iter()
-            .map(|param| param.param.clone())
-            .collect(),
-    }
+    MountKind::Remount { flags, params: given.params.iter().map(|param| param.param.clone()).collect() }
 }
 
 /// A new mount has nothing below it and no attribute to clear, but for the access time mode.

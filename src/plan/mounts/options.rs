@@ -56,8 +56,8 @@ enum Change {
     Moot(&'static str),
 }
 use Change::{
-    Atime, Bind, Clear, CopyUp, Default as AsIs, Moot, NotAtime, Off, On, Propagate, RAtime,
-    RClear, RNotAtime, RSet, Remount, Set,
+    Atime, Bind, Clear, CopyUp, Default as AsIs, Moot, NotAtime, Off, On, Propagate, RAtime, RClear, RNotAtime, RSet,
+    Remount, Set,
 };
 
 /// Every option of mount(8) and the specification that is not the filesystem's own. runc has the same names.
@@ -135,10 +135,7 @@ pub fn option_names() -> Vec<&'static str> {
 /// The propagation type by name: `slave`, `rslave`, ….
 pub fn propagation(name: &str) -> Option<Propagation> {
     TABLE.iter().find_map(|(known, change)| match change {
-        Propagate(kind, recursive) if *known == name => Some(Propagation {
-            kind: *kind,
-            recursive: *recursive,
-        }),
+        Propagate(kind, recursive) if *known == name => Some(Propagation { kind: *kind, recursive: *recursive }),
         _ => None,
     })
 }
@@ -194,16 +191,8 @@ impl Options {
 
     /// The JSON path of the first option that is not the mount's but the filesystem's own.
     pub fn of_filesystem(&self) -> Option<&str> {
-        let flag = self
-            .superblock
-            .iter()
-            .find(|flag| flag.wanted)
-            .map(|flag| &flag.at);
-        self.params
-            .first()
-            .map(|param| &param.at)
-            .or(flag)
-            .map(String::as_str)
+        let flag = self.superblock.iter().find(|flag| flag.wanted).map(|flag| &flag.at);
+        self.params.first().map(|param| &param.at).or(flag).map(String::as_str)
     }
 
     fn change(&mut self, change: Change, at: String, option: &str, warn: &mut Vec<String>) {
@@ -216,18 +205,8 @@ impl Options {
             RClear(bits) => clear(&mut self.recursive_attrs, bits),
             RAtime(mode) => atime(&mut self.recursive_attrs, mode),
             RNotAtime(mode) => not_atime(&mut self.recursive_attrs, mode),
-            On(on, off) => self.superblock(Super {
-                on,
-                off,
-                wanted: true,
-                at,
-            }),
-            Off(on, off) => self.superblock(Super {
-                on,
-                off,
-                wanted: false,
-                at,
-            }),
+            On(on, off) => self.superblock(Super { on, off, wanted: true, at }),
+            Off(on, off) => self.superblock(Super { on, off, wanted: false, at }),
             Propagate(kind, recursive) => self.propagation.push(Propagation { kind, recursive }),
             Bind(recursive) => self.bind = Some(self.bind.unwrap_or(false) || recursive),
             Remount => self.remount = true,
@@ -251,19 +230,10 @@ impl Options {
                 None => (part, None),
             };
             if key.is_empty() {
-                return Err(InputError::new(
-                    at,
-                    format!("{option:?} has a parameter without a name"),
-                ));
+                return Err(InputError::new(at, format!("{option:?} has a parameter without a name")));
             }
-            let param = FsParam {
-                key: key.to_owned(),
-                value: value.map(str::to_owned),
-            };
-            self.params.push(Param {
-                param,
-                at: at.clone(),
-            });
+            let param = FsParam { key: key.to_owned(), value: value.map(str::to_owned) };
+            self.params.push(Param { param, at: at.clone() });
         }
         Ok(())
     }
@@ -311,8 +281,5 @@ fn split(option: &str) -> Option<Vec<&str>> {
 
 /// fsconfig(2) takes the value as it is; the quotes are a matter of mount(2)'s one string.
 fn unquote(value: &str) -> &str {
-    value
-        .strip_prefix('"')
-        .and_then(|value| value.strip_suffix('"'))
-        .unwrap_or(value)
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }

@@ -29,10 +29,7 @@ pub fn compile(sets: &LinuxCapabilities, warn: &mut Vec<String>) -> Result<Capab
     let beyond = caps.ambient & !(caps.permitted & caps.inheritable);
     if beyond != 0 {
         let what = "an ambient capability must be permitted and inheritable too";
-        warn.push(format!(
-            "process.capabilities.ambient: left out {}: {what}",
-            names(beyond)
-        ));
+        warn.push(format!("process.capabilities.ambient: left out {}: {what}", names(beyond)));
         caps.ambient &= !beyond;
     }
     Ok(caps)
@@ -43,24 +40,13 @@ fn bits(set: &str, given: &Option<oci_spec::runtime::Capabilities>) -> Result<u6
         let name = format!("CAP_{capability}");
         caps::Capability::from_str(&name)
             .map(|cap| bits | cap.bitmask())
-            .map_err(|_| {
-                InputError::new(
-                    format!("process.capabilities.{set}"),
-                    format!("unknown capability {name}"),
-                )
-            })
+            .map_err(|_| InputError::new(format!("process.capabilities.{set}"), format!("unknown capability {name}")))
     })
 }
 
 /// In the kernel's order.
 fn names(bits: u64) -> String {
-    let mut all: Vec<_> = caps::all()
-        .into_iter()
-        .filter(|cap| bits & cap.bitmask() != 0)
-        .collect();
+    let mut all: Vec<_> = caps::all().into_iter().filter(|cap| bits & cap.bitmask() != 0).collect();
     all.sort_by_key(caps::Capability::index);
-    all.iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -55,7 +55,7 @@ fn without_cgroups_only_rootless_goes_on() {
     let none = Layout::default();
     assert!(plan(&none, json!({})).unwrap_err().contains("no cgroup hierarchy"));
     let mut warn = Vec::new();
-    let plan = compile(&spec(json!({})), "c1", &none, true, &mut warn).unwrap();
+    let plan = compile(&spec(json!({})), "c1", &none, true, &mut warn, &mut Vec::new()).unwrap();
     assert!(plan.place.v1.is_empty() && plan.limits.devices.is_none() && warn.len() == 1);
 }
 
@@ -70,7 +70,7 @@ fn a_container_that_may_manage_its_v2_cgroup_owns_it() {
                        "uidMappings": [{ "containerID": 0, "hostID": 1000, "size": 10 }] }
         }))
         .unwrap();
-        compile(&spec, "c1", layout, false, &mut Vec::new()).unwrap().owner
+        compile(&spec, "c1", layout, false, &mut Vec::new(), &mut Vec::new()).unwrap().owner
     };
     let both = json!([{ "type": "cgroup" }, { "type": "user" }]);
     assert_eq!(owner(&v2(), both.clone(), json!(["rw"])), Some(1005));

@@ -6,39 +6,20 @@ use super::*;
 fn cgroup_v2_is_the_filesystem_or_the_containers_own_directory() {
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nsdelegate"] });
     let (own, _) = one_on(mount, &["mount", "cgroup"], &v2()).unwrap();
-    let nsdelegate = FsParam {
-        key: "nsdelegate".into(),
-        value: None,
-    };
+    let nsdelegate = FsParam { key: "nsdelegate".into(), value: None };
     let source = Some("cgroup".into());
-    let expected = MountKind::Filesystem {
-        fstype: "cgroup2".into(),
-        source,
-        flags: vec![],
-        params: vec![nsdelegate],
-    };
+    let expected = MountKind::Filesystem { fstype: "cgroup2".into(), source, flags: vec![], params: vec![nsdelegate] };
     assert_eq!((own.kind, own.attrs), (expected, change(attr::RDONLY, 0)));
 
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["rw"] });
     let (bound, _) = one_on(mount.clone(), &["mount"], &v2()).unwrap();
-    let MountKind::Bind {
-        source,
-        recursive: false,
-    } = &bound.kind
-    else {
-        panic!()
-    };
+    let MountKind::Bind { source, recursive: false } = &bound.kind else { panic!() };
     assert!(source.starts_with("/sys/fs/cgroup") && source.ends_with("test"));
     assert_eq!(bound.attrs, change(0, 0));
 
     let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
     let linux = json!({ "namespaces": namespaces(&["mount", "user"]), "uidMappings": map, "gidMappings": map });
-    let (mounts, _) = all(
-        json!({ "mounts": [mount], "linux": linux }),
-        &options(),
-        &rootless(),
-    )
-    .unwrap();
+    let (mounts, _) = all(json!({ "mounts": [mount], "linux": linux }), &options(), &rootless()).unwrap();
     assert_eq!(mounts[0].attrs, change(attr::RDONLY, 0), "CVE-2023-25809");
 }
 
@@ -46,30 +27,17 @@ fn cgroup_v2_is_the_filesystem_or_the_containers_own_directory() {
 fn cgroup_v1_is_a_directory_for_each_hierarchy() {
     let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro"] });
     let kinds = |own: bool| {
-        if own {
-            vec!["mount", "cgroup"]
-        } else {
-            vec!["mount"]
-        }
+        if own { vec!["mount", "cgroup"] } else { vec!["mount"] }
     };
     for own in [true, false] {
         let (mount, _) = one_on(mount.clone(), &kinds(own), &v1()).unwrap();
         assert!(mount.readonly_late);
-        assert_eq!(
-            mount.attrs.set,
-            attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC
-        );
-        let MountKind::CgroupV1 { hierarchies, links } = mount.kind else {
-            panic!()
-        };
+        assert_eq!(mount.attrs.set, attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC);
+        let MountKind::CgroupV1 { hierarchies, links } = mount.kind else { panic!() };
         let find = |name: &str| hierarchies.iter().find(|h| h.name == name).unwrap();
         assert_eq!(find("systemd").params, [param("name", "systemd")]);
         assert_eq!(find("cpu,cpuacct").params.len(), 2);
-        assert!(
-            hierarchies
-                .iter()
-                .all(|h| h.bind.is_none() == own && h.fstype == "cgroup")
-        );
+        assert!(hierarchies.iter().all(|h| h.bind.is_none() == own && h.fstype == "cgroup"));
         let to = |name: &str| (name.to_owned(), "cpu,cpuacct".to_owned());
         assert_eq!(links, [to("cpu"), to("cpuacct")]);
     }
@@ -81,48 +49,23 @@ fn cgroup_v1_is_a_directory_for_each_hierarchy() {
 #[test]
 fn a_mount_label_goes_to_filesystems_that_take_one() {
     let fs = |typ: &str| json!({ "destination": format!("/{typ}"), "type": typ });
-    let mut mounts = ["tmpfs", "mqueue", "proc", "sysfs", "cgroup"]
-        .map(fs)
-        .to_vec();
+    let mut mounts = ["tmpfs", "mqueue", "proc", "sysfs", "cgroup"].map(fs).to_vec();
     mounts.push(json!({ "destination": "/b", "type": "tmpfs", "options": ["context=own"] }));
-    let linux =
-        json!({ "namespaces": namespaces(&["mount", "cgroup"]), "mountLabel": "a:b:c:s0:c1,c2" });
-    let (mounts, _) = all(
-        json!({ "mounts": mounts, "linux": linux }),
-        &options(),
-        &v2(),
-    )
-    .unwrap();
+    let linux = json!({ "namespaces": namespaces(&["mount", "cgroup"]), "mountLabel": "a:b:c:s0:c1,c2" });
+    let (mounts, _) = all(json!({ "mounts": mounts, "linux": linux }), &options(), &v2()).unwrap();
     let labels = mounts.iter().map(|mount| match &mount.kind {
-        MountKind::Filesystem { params, .. } => params
-            .iter()
-            .filter_map(|p| p.value.clone())
-            .collect::<String>(),
+        MountKind::Filesystem { params, .. } => params.iter().filter_map(|p| p.value.clone()).collect::<String>(),
         other => panic!("{other:?}"),
     });
-    assert_eq!(
-        labels.collect::<Vec<_>>(),
-        ["a:b:c:s0:c1,c2", "a:b:c:s0:c1,c2", "", "", "", "own"]
-    );
+    assert_eq!(labels.collect::<Vec<_>>(), ["a:b:c:s0:c1,c2", "a:b:c:s0:c1,c2", "", "", "", "own"]);
 }
 
 #[test]
 fn the_notify_socket_is_bound_last() {
-    let with = Options {
-        notify_socket: Some("/run/systemd/notify".into()),
-        ..options()
-    };
+    let with = Options { notify_socket: Some("/run/systemd/notify".into()), ..options() };
     let document = json!({ "linux": { "namespaces": namespaces(&["mount"]) } });
     let (mounts, _) = all(document, &with, &v2()).unwrap();
-    assert_eq!(
-        mounts[0].kind,
-        MountKind::Bind {
-            source: "/run/oarlock/test/notify".into(),
-            recursive: false
-        }
-    );
+    assert_eq!(mounts[0].kind, MountKind::Bind { source: "/run/oarlock/test/notify".into(), recursive: false });
     assert!(NOTIFY_SOCKET.starts_with(mounts[0].destination.to_str().unwrap()));
-    assert!(
-        error(all(json!({}), &with, &v2())).starts_with("NOTIFY_SOCKET: needs a mount namespace")
-    );
+    assert!(error(all(json!({}), &with, &v2())).starts_with("NOTIFY_SOCKET: needs a mount namespace"));
 }
