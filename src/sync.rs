@@ -6,7 +6,7 @@
 //!   clone3 ────────────────────────────────▶ joins cgroup v1 by itself
 //!   writes id maps, oom_score_adj,
 //!   moves network devices
-//!   Go(host pid)  ─────────────────────────▶ enters and makes what clone3 could not
+//!   Go            ─────────────────────────▶ enters and makes what clone3 could not
 //!   Seccomp(BPF)  ─────────────────────────▶ (kept until the last phase)
 //!                 ◀───────────────────────── TimeOffsets            only with linux.timeOffsets
 //!   Done          ─────────────────────────▶

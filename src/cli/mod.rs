@@ -196,7 +196,9 @@ fn normalise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
         .flat_map(|command| command.get_arguments().filter_map(|argument| argument.get_long()))
         .chain(["help"])
         .collect();
-    arguments
+    // By our own name, not the one that a sealed copy is started under.
+    std::iter::once(OsString::from("oarlock"))
+        .chain(arguments.skip(1))
         .map(|argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
             Some(word) if long.contains(&word.split('=').next().unwrap_or_default()) => format!("--{word}").into(),
             _ => argument,

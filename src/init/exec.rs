@@ -14,7 +14,7 @@ use crate::hooks;
 use crate::plan::process::Process;
 use crate::safe::rootfs::file_type;
 use crate::sync;
-use crate::sys::process::{self, CloseRange, close_from, close_range, exit_now, reset_signals};
+use crate::sys::process::{self, close_all_but, exit_now, reset_signals};
 use crate::sys::{SysError, errno_text};
 
 /// What execve(2) gets.
@@ -129,16 +129,6 @@ fn execute(init: &mut Init<'_>) -> Result<std::convert::Infallible> {
 /// by themselves at execve(2).
 fn close_all_but_own(init: &Init<'_>) -> Result<()> {
     let inherited = &init.inherited;
-    let mut own: Vec<RawFd> =
-        vec![inherited.channel.as_fd().as_raw_fd(), inherited.exec_fifo.as_raw_fd(), inherited.exec_log.as_raw_fd()];
-    own.sort_unstable();
-    let mut next = 3 + inherited.preserve_fds as RawFd;
-    for fd in own {
-        if fd > next {
-            close_range(next, fd - 1)?;
-        }
-        next = next.max(fd + 1);
-    }
-    close_from(next, CloseRange::Now)?;
-    Ok(())
+    let own = [inherited.channel.as_fd().as_raw_fd(), inherited.exec_fifo.as_raw_fd(), inherited.exec_log.as_raw_fd()];
+    Ok(close_all_but(3 + inherited.preserve_fds as RawFd, own.to_vec())?)
 }

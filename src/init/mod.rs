@@ -13,7 +13,7 @@ mod namespaces;
 mod pivot;
 mod steps;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +25,8 @@ use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::Rootfs;
 use crate::state::view::HookState;
 use crate::sync::{self, Channel, Packet};
-use crate::sys::process::{exit_now, set_name, set_undumpable};
+use crate::sys;
+use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
 
 /// One phase of the child's life: its name in errors and traces, what does it, and what it is about to do in words.
 pub struct Phase {
@@ -67,12 +68,20 @@ pub struct Inherited {
     pub preserve_fds: u32,
 }
 
+impl Inherited {
+    /// Closes what the clone has copied from the parent and is not meant for the child.
+    fn close_others(&self) -> sys::Result<()> {
+        let mut own = vec![self.channel.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];
+        own.extend(self.join.iter().map(|(_, fd)| fd.as_raw_fd()));
+        own.extend(self.cgroup_tasks.iter().chain(&self.console).map(|fd| fd.as_raw_fd()));
+        close_all_but(3 + self.preserve_fds as i32, own)
+    }
+}
+
 /// The child as it walks the Plan.
 pub struct Init<'a> {
     plan: &'a Plan,
     inherited: Inherited,
-    /// This process as the host numbers it.
-    host_pid: i32,
     rootfs: Option<Rootfs>,
     procfs: Option<Procfs>,
     /// The pty's slave.
@@ -86,9 +95,14 @@ pub struct Init<'a> {
 /// Lives the child's life. Returns only by ending the process: with the container's program, or after telling the
 /// parent what went wrong.
 pub fn run(plan: &Plan, inherited: Inherited) -> ! {
+    // Above all the parent's end of the channel: while we held a copy, the parent's death would go unnoticed.
+    let closed = inherited.close_others();
     report_panics(&inherited.channel);
-    let mut init =
-        Init { plan, inherited, host_pid: 0, rootfs: None, procfs: None, terminal: None, filter: None, program: None };
+    let mut init = Init { plan, inherited, rootfs: None, procfs: None, terminal: None, filter: None, program: None };
+    if let Err(error) = closed {
+        let _ = init.inherited.channel.send(sync::Kind::Failed, &sync::failure("start", &error.to_string()));
+        exit_now(1);
+    }
     for phase in PHASES {
         if let Err(error) = (phase.run)(&mut init) {
             // Nobody listens if the parent is gone; then there is nobody to tell either.
@@ -141,11 +155,9 @@ impl Init<'_> {
         self.expect(answer)
     }
 
-    /// Waits until the parent has mapped our ids and filled our cgroup, and learns what the host calls us.
+    /// Waits until the parent has mapped our ids and filled our cgroup.
     fn wait_for_go(&mut self) -> Result<()> {
-        let go = self.expect(sync::Kind::Go)?;
-        let pid: [u8; 4] = go.body.as_slice().try_into().context("internal error: Go without a pid")?;
-        self.host_pid = i32::from_ne_bytes(pid);
+        self.expect(sync::Kind::Go)?;
         // Only now: before its ids are mapped, an unprivileged parent could not open the files of an undumpable child.
         // From here on no process in a pid namespace that we join can read our memory or descriptors (CVE-2016-9962).
         set_undumpable()?;
@@ -153,9 +165,9 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The state that hooks get, as the container's own process sees it.
+    /// The state that hooks in the container's namespaces get: the pid is that of the container's view (runtime-spec, State).
     fn hook_state(&self, status: &str) -> String {
-        HookState::of(self.plan, status, self.host_pid).to_json()
+        HookState::of(self.plan, status, std::process::id() as i32).to_json()
     }
 }
 

@@ -32,12 +32,17 @@ pub fn attach(init: &mut Init<'_>) -> Result<()> {
         return Ok(());
     }
     let slash = open("/", DIRECTORY, Mode::empty()).named(|| "open(\"/\")".to_owned())?;
-    propagate(slash.as_fd(), plan.propagation).context("linux.rootfsPropagation")?;
+    let asked = plan.propagation;
+    // From an unbindable mount nothing could be cloned; private is the same otherwise, and the container's own root gets
+    // what was asked for at the end.
+    let kind = if asked.kind == libc::MS_UNBINDABLE { libc::MS_PRIVATE } else { asked.kind };
+    propagate(slash.as_fd(), Propagation { kind, ..asked }).context("linux.rootfsPropagation")?;
     let tree = open_tree(init, &plan.path, true).context("root.path")?;
-    let shared = plan.propagation.kind == libc::MS_SHARED;
+    let shared = may_be_shared(asked);
     if shared {
-        // pivot_root(2) refuses a shared new root; the propagation asked for comes back after it.
-        set_propagation(tree.as_fd(), libc::MS_SLAVE, true)?;
+        // pivot_root(2) refuses a shared new root.
+        let kind = if kind == libc::MS_SHARED { libc::MS_SLAVE } else { kind };
+        set_propagation(tree.as_fd(), kind, true)?;
     }
     let target = open(&plan.path, DIRECTORY, Mode::empty());
     let target = match target {
@@ -53,6 +58,11 @@ pub fn attach(init: &mut Init<'_>) -> Result<()> {
     attach_tree(tree.as_fd(), target.as_fd()).context("root.path")?;
     init.rootfs = Some(Rootfs::new(tree));
     Ok(())
+}
+
+/// Whether mounts of this namespace may still be shared with the host's: all that the change does not reach are.
+fn may_be_shared(propagation: Propagation) -> bool {
+    propagation.kind == libc::MS_SHARED || !propagation.recursive
 }
 
 fn propagate(fd: BorrowedFd<'_>, propagation: Propagation) -> Result<()> {
@@ -106,7 +116,7 @@ pub fn switch(init: &mut Init<'_>) -> Result<()> {
     if plan.no_pivot {
         move_root(&rootfs)?;
     } else {
-        let old = (plan.propagation.kind == libc::MS_SHARED)
+        let old = may_be_shared(plan.propagation)
             .then(|| open("/", DIRECTORY, Mode::empty()).named(|| "open(\"/\")".to_owned()))
             .transpose()?;
         pivot_root(".", ".").named(|| "pivot_root(\".\", \".\")".to_owned())?;

@@ -36,7 +36,7 @@ pub fn until_ready(plan: &Plan, child: &Child, channel: &Channel, root: &Path, c
         netdev::move_all(&plan.net_devices, namespace.as_fd())?;
     }
     // Nobody reads if the child has failed already: its own words, read below, are the better error.
-    let mut sent = channel.send(sync::Kind::Go, &child.pid.to_ne_bytes());
+    let mut sent = channel.send(sync::Kind::Go, &[]);
     if let Some(filter) = &plan.seccomp
         && sent.is_ok()
     {

@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimit, PosixRlimitType, Spec};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Options, Result, lsm, mounts, no_nul};
 use crate::error::InputError;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     pub terminal: bool,
@@ -43,7 +43,7 @@ pub struct Process {
     pub personality: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimit {
     /// The JSON path, for errors.
     pub at: String,
@@ -56,7 +56,7 @@ pub struct Rlimit {
 }
 
 /// The five sets as bits, capability N at bit N (capabilities(7)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     pub bounding: u64,
     pub effective: u64,
@@ -66,7 +66,7 @@ pub struct Capabilities {
 }
 
 /// The fields of `struct sched_attr` (sched_setattr(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduler {
     pub policy: u32,
     pub flags: u64,
@@ -86,11 +86,25 @@ const OOM_SCORE_ADJ: std::ops::RangeInclusive<i32> = -1000..=1000;
 /// `PER_LINUX32` of personality(2).
 const PER_LINUX32: u64 = 0x0008;
 
-/// `process`; `exec` compiles its own document here, too.
+/// The container's `process`.
 ///
 /// # Errors
 /// Whatever is wrong in it, by its JSON path.
 pub fn compile(process: &oci_spec::runtime::Process, options: &Options, warn: &mut Vec<String>) -> Result<Process> {
+    let notify = options.notify_socket.is_some().then(|| format!("NOTIFY_SOCKET={}", mounts::NOTIFY_SOCKET));
+    let sockets = (options.listen_fds > 0)
+        .then(|| [format!("LISTEN_FDS={}", options.listen_fds), "LISTEN_PID=1".to_owned()])
+        .into_iter()
+        .flatten();
+    document(process, notify.into_iter().chain(sockets).collect(), warn)
+}
+
+/// A `process`, the container's or one for `exec`, with variables of the runtime's own after those of its `env`.
+pub(super) fn document(
+    process: &oci_spec::runtime::Process,
+    variables: Vec<String>,
+    warn: &mut Vec<String>,
+) -> Result<Process> {
     let terminal = process.terminal().unwrap_or(false);
     let cwd = process.cwd();
     if !cwd.is_absolute() {
@@ -126,7 +140,7 @@ pub fn compile(process: &oci_spec::runtime::Process, options: &Options, warn: &m
         console_size: console_size(process, terminal)?,
         cwd: cwd.clone(),
         args,
-        env: env(process, options)?,
+        env: env(process, variables)?,
         uid: user.uid(),
         gid: user.gid(),
         additional_gids,
@@ -156,7 +170,7 @@ pub fn personality(spec: &Spec) -> Option<u64> {
 }
 
 /// 4294967295 is "leave as it is" to setuid(2) and its kin.
-fn id(at: &str, id: u32) -> Result<()> {
+pub(super) fn id(at: &str, id: u32) -> Result<()> {
     if id == u32::MAX {
         return Err(InputError::new(at, format!("{id} is no id")));
     }
@@ -177,26 +191,29 @@ fn console_size(process: &oci_spec::runtime::Process, terminal: bool) -> Result<
     Ok(Some((side("height", size.height())?, side("width", size.width())?)))
 }
 
-fn env(process: &oci_spec::runtime::Process, options: &Options) -> Result<Vec<String>> {
+fn env(process: &oci_spec::runtime::Process, variables: Vec<String>) -> Result<Vec<String>> {
     let mut env = process.env().clone().unwrap_or_default();
     for (i, variable) in env.iter().enumerate() {
-        let at = format!("process.env[{i}]");
-        no_nul(&at, variable)?;
-        let what = match variable.find('=') {
-            None => "missing '='",
-            Some(0) => "name cannot be empty",
-            Some(_) => continue,
-        };
-        return Err(InputError::new(at, format!("invalid environment variable: {what}")).hint("give it as NAME=value"));
+        check_variable(&format!("process.env[{i}]"), variable)?;
     }
-    if options.notify_socket.is_some() {
-        env.push(format!("NOTIFY_SOCKET={}", mounts::NOTIFY_SOCKET));
-    }
-    if options.listen_fds > 0 {
-        env.push(format!("LISTEN_FDS={}", options.listen_fds));
-        env.push("LISTEN_PID=1".into());
-    }
-    // Each name once, the last value, in the order of the last mentions, as runc.
+    env.extend(variables);
+    Ok(each_once(&env))
+}
+
+/// # Errors
+/// What is not of the form `NAME=value`.
+pub(super) fn check_variable(at: &str, variable: &str) -> Result<()> {
+    no_nul(at, variable)?;
+    let what = match variable.find('=') {
+        None => "missing '='",
+        Some(0) => "name cannot be empty",
+        Some(_) => return Ok(()),
+    };
+    Err(InputError::new(at, format!("invalid environment variable: {what}")).hint("give it as NAME=value"))
+}
+
+/// Each name once, the last value, in the order of the last mentions, as runc.
+pub(super) fn each_once(env: &[String]) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut last: Vec<String> = Vec::with_capacity(env.len());
     for variable in env.iter().rev() {
@@ -205,7 +222,7 @@ fn env(process: &oci_spec::runtime::Process, options: &Options) -> Result<Vec<St
         }
     }
     last.reverse();
-    Ok(last)
+    last
 }
 
 /// The resource's number. Each `RLIMIT_*` of Linux is there (getrlimit(2)).

@@ -90,9 +90,17 @@ pub fn close_from(first: RawFd, when: CloseRange) -> Result<()> {
     close(first, libc::c_uint::MAX, when)
 }
 
-/// Closes the descriptors `first` to `last` now; the same holds for their owners.
-pub fn close_range(first: RawFd, last: RawFd) -> Result<()> {
-    close(first, last as libc::c_uint, CloseRange::Now)
+/// Closes all descriptors from `first` up, now, except those in `keep`; the same holds for their owners.
+pub fn close_all_but(first: RawFd, mut keep: Vec<RawFd>) -> Result<()> {
+    keep.sort_unstable();
+    let mut next = first;
+    for fd in keep {
+        if fd > next {
+            close(next, (fd - 1) as libc::c_uint, CloseRange::Now)?;
+        }
+        next = next.max(fd + 1);
+    }
+    close(next, libc::c_uint::MAX, CloseRange::Now)
 }
 
 fn close(first: RawFd, last: libc::c_uint, when: CloseRange) -> Result<()> {
