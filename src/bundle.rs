@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -70,7 +70,7 @@ fn read(path: &Path, shown: &Path, flag: &str) -> Result<Vec<u8>> {
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(|e| {
             match e.kind() {
                 // runc's words, byte for byte.
-                std::io::ErrorKind::NotFound => {
+                std::io::ErrorKind::NotFound if flag != "--process" => {
                     refused(format!("JSON specification file {} not found", shown.display()))
                         .hint("`oarlock spec` writes a starter file")
                 }
@@ -98,7 +98,7 @@ fn read_all(file: &File, len: u64) -> std::io::Result<Vec<u8>> {
 /// model lacks, pays for the second, slower way through [`repair`].
 pub fn parse(bytes: &[u8], warn: &mut Vec<String>) -> Result<Spec> {
     let text = std::str::from_utf8(bytes).map_err(|e| explain::not_utf8(bytes, e.valid_up_to()))?;
-    let spec = match fast(text) {
+    let mut spec = match fast::<Spec>(text) {
         Ok(spec) if !text.contains("\"freebsd\"") => spec,
         _ => {
             let mut document = parse_value(text)?;
@@ -107,14 +107,58 @@ pub fn parse(bytes: &[u8], warn: &mut Vec<String>) -> Result<Spec> {
             typed(&document)?
         }
     };
+    drop_absent_pids_limit(&mut spec, text);
     check_version(spec.version(), warn)?;
     Ok(spec)
 }
 
+/// The crate reads `"pids": {}` as a limit of 0, which would be a real one. Only a 0 is worth a second look.
+fn drop_absent_pids_limit(spec: &mut Spec, text: &str) {
+    let Some(resources) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) else { return };
+    if resources.pids().is_none_or(|pids| pids.limit() != 0) {
+        return;
+    }
+    let document: Value = serde_json::from_str(text).unwrap_or_default();
+    if document.pointer("/linux/resources/pids/limit").is_none_or(Value::is_null) {
+        resources.set_pids(None);
+    }
+}
+
+/// Reads the document of `exec --process`: what `process` is in a configuration.
+///
+/// # Errors
+/// As for a configuration; JSON paths begin with `process`.
+pub fn load_process(path: &Path, warn: &mut Vec<String>) -> Result<Process> {
+    let bytes = read(path, path, "--process")?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| explain::not_utf8(&bytes, e.valid_up_to()))?;
+    if let Ok(process) = fast(text) {
+        return Ok(process);
+    }
+    #[derive(Deserialize)]
+    struct Document {
+        process: Process,
+    }
+    let mut document = serde_json::json!({ "process": parse_value(text)? });
+    repair::config(&mut document, warn);
+    Ok(typed::<Document>(&document)?.process)
+}
+
+/// Reads the document of `update --resources`: what `linux.resources` is in a configuration.
+pub fn parse_resources(bytes: &[u8]) -> Result<LinuxResources, InputError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| explain::not_utf8(bytes, e.valid_up_to()))?;
+    resources(parse_value(text)?)
+}
+
+/// The same, of JSON that has been read.
+pub fn resources(mut document: Value) -> Result<LinuxResources, InputError> {
+    repair::change(&mut document);
+    typed(&document)
+}
+
 /// The one way that a sound document takes.
-fn fast(text: &str) -> serde_json::Result<Spec> {
+fn fast<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     let mut document = serde_json::Deserializer::from_str(text);
-    let spec = Spec::deserialize(Strict(&mut document))?;
+    let spec = T::deserialize(Strict(&mut document))?;
     document.end()?;
     Ok(spec)
 }

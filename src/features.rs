@@ -17,9 +17,6 @@ const OCI_VERSION_MIN: &str = "1.0.0";
 /// The kinds of hooks, in the order in which they run.
 const HOOKS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// The namespaces that can be made or joined, sorted.
-const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
-
 /// The document. Its keys are in the order of the specification's example, as runc prints them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

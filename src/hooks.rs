@@ -29,7 +29,7 @@ pub fn run_all(hooks: &[Hook], state: &str, dir: Option<&Path>) -> Result<()> {
     hooks.iter().try_for_each(|hook| run(hook, state, dir))
 }
 
-/// The same, where a failure must not stop the rest (poststart, poststop: runtime-spec, lifecycle 9 and 13).
+/// The same, where a failure must not stop the rest (poststop: runtime-spec, lifecycle 13).
 pub fn run_each(hooks: &[Hook], state: &str, dir: Option<&Path>, mut failed: impl FnMut(anyhow::Error)) {
     for hook in hooks {
         if let Err(error) = run(hook, state, dir) {
@@ -73,7 +73,8 @@ fn state_file(state: &str) -> Result<File> {
 
 /// Reads the hook's output until the hook itself ends: what a daemon that it left behind still writes is not waited for.
 fn watch(mut child: Child, output: OwnedFd, timeout: Option<Duration>) -> Result<()> {
-    let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
+    // A timeout past the end of time is none.
+    let deadline = timeout.and_then(|timeout| Some((Instant::now().checked_add(timeout)?, timeout)));
     let pidfd = pidfd_open(child.id() as i32)?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).named(|| "fcntl(O_NONBLOCK)".to_owned())?;
     let mut output = File::from(output);
@@ -90,7 +91,7 @@ fn watch(mut child: Child, output: OwnedFd, timeout: Option<Duration>) -> Result
                     return Err(anyhow!("killed: still running after its timeout of {} s", timeout.as_secs()));
                 }
                 // Rounded up, or the last millisecond would be a busy loop.
-                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+                PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX)
             }
         };
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(output.as_fd(), PollFlags::POLLIN)];

@@ -8,6 +8,7 @@ mod features;
 mod hooks;
 mod host;
 mod init;
+mod join;
 mod launch;
 mod log;
 mod plan;

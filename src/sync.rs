@@ -1,13 +1,15 @@
-//! The wire between the parent (`launch/`) and the child (`init/`), and the only description of its protocol.
+//! The wire between the parent (`launch/`) and the child (`init/`), and the only description of its protocol (`exec` speaks
+//! a part of it, drawn in `join.rs`).
 //!
 //! ```text
 //!   parent                                   child
 //!   ──────                                   ─────
 //!   clone3 ────────────────────────────────▶ joins cgroup v1 by itself
-//!   writes id maps, oom_score_adj,
-//!   moves network devices
+//!   writes id maps, oom_score_adj
 //!   Go            ─────────────────────────▶ enters and makes what clone3 could not
 //!   Seccomp(BPF)  ─────────────────────────▶ (kept until the last phase)
+//!                 ◀───────────────────────── NetDevices             only with linux.netDevices
+//!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── TimeOffsets            only with linux.timeOffsets
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── OpenTree(path)         only what a user namespace's root cannot reach;
@@ -43,6 +45,7 @@ pub enum Kind {
     Done,
     Tree,
     Committed,
+    NetDevices,
     TimeOffsets,
     OpenTree,
     RunHooks,
@@ -57,6 +60,7 @@ const KINDS: &[Kind] = &[
     Kind::Done,
     Kind::Tree,
     Kind::Committed,
+    Kind::NetDevices,
     Kind::TimeOffsets,
     Kind::OpenTree,
     Kind::RunHooks,
@@ -64,6 +68,18 @@ const KINDS: &[Kind] = &[
     Kind::Ready,
     Kind::Failed,
 ];
+
+/// What [`Kind::OpenTree`] asks for, the first byte of its body; the rest is the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Request {
+    /// A clone of the mount there.
+    Tree = 1,
+    /// With everything mounted below it.
+    Trees,
+    /// An O_PATH descriptor of the directory.
+    Path,
+}
 
 /// A packet as received.
 #[derive(Debug)]

@@ -66,6 +66,17 @@ pub(super) fn config(document: &mut Value, warn: &mut Vec<String>) {
     }
 }
 
+/// Repairs a `linux.resources` that stands by itself, in place.
+pub(super) fn change(document: &mut Value) {
+    drop_nulls(document);
+    let Value::Object(document) = document else { return };
+    resources(document);
+    // The crate reads an absent limit as 0, which would be one.
+    if document.get("pids").is_some_and(|pids| pids.as_object().is_some_and(Map::is_empty)) {
+        document.remove("pids");
+    }
+}
+
 /// Go writes null for an empty slice, map or pointer, and reads it as "absent"; the crate does so for some fields only.
 fn drop_nulls(value: &mut Value) {
     match value {

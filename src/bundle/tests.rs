@@ -229,3 +229,12 @@ fn syntax_errors_have_line_and_column() {
     let deep = "[".repeat(100_000);
     assert!(refused(&format!(r#"{{"x": {deep}"#)).what.contains("recursion limit"));
 }
+
+#[test]
+fn a_pids_limit_that_is_not_given_is_none() {
+    let limit = |pids: &str| {
+        let (spec, _) = accepted(&with(&format!(r#""linux": {{"resources": {{"pids": {pids}}}}}"#)));
+        spec.linux().as_ref()?.resources().as_ref()?.pids().map(|pids| pids.limit())
+    };
+    assert_eq!([limit("{}"), limit(r#"{"limit": null}"#), limit(r#"{"limit": 0}"#)], [None, None, Some(0)]);
+}

@@ -112,7 +112,7 @@ fn v1(dir: &Dir, fresh: bool, plan: &CgroupPlan) -> Result<()> {
     Ok(())
 }
 
-fn refuse_members(path: &Path) -> Result<()> {
+pub(super) fn refuse_members(path: &Path) -> Result<()> {
     match members::pids(path, true)?.len() {
         0 => Ok(()),
         count => bail!("container's cgroup is not empty: {count} process(es) found"),

@@ -7,9 +7,12 @@ mod freeze;
 pub mod layout;
 mod make;
 mod members;
+pub mod oom;
 mod remove;
+pub mod stats;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod write;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
+
+pub use undo::Before;
 
 use crate::plan::cgroup::{CgroupPlan, Dir, Limits, Place};
 use crate::sys;
@@ -51,12 +56,31 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// Sets limits on a cgroup in use (`update`).
-    pub fn apply(&self, limits: &Limits) -> Result<()> {
+    /// Refuses a cgroup that holds processes, in runc's words. [`Cgroup::create`] does so too; asked before anything is
+    /// recorded, it makes sure that what a later `delete --force` finds in there is the container's.
+    pub fn refuse_in_use(plan: &CgroupPlan) -> Result<()> {
+        for dir in plan.place.v1.iter().chain(&plan.place.v2) {
+            let path = dir.path();
+            if path.exists() {
+                make::refuse_members(&path).with_context(|| format!("linux.cgroupsPath: cgroup {path:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets limits on a cgroup in use (`update`): all of them, or none. What they were before.
+    pub fn apply(&self, limits: &Limits) -> Result<Before> {
         if let Some(dir) = &self.place.v2 {
             make::enable(dir, limits)?;
         }
-        self.set(limits, false)
+        let before = Before::remember(&self.place, &limits.writes);
+        match self.set(limits, false) {
+            Ok(()) => Ok(before),
+            Err(error) => Err(match before.restore().first() {
+                None => error,
+                Some(left) => error.context(format!("not every earlier limit could be set back ({left})")),
+            }),
+        }
     }
 
     /// Sets the limits that must wait until init has joined.
@@ -80,7 +104,7 @@ impl Cgroup {
         Ok(JoinFds { v2: v2.transpose()?, tasks: tasks.collect::<sys::Result<_>>()? })
     }
 
-    /// The directories, for the mount of type `cgroup` and for `ps`.
+    /// The directories: without those that a rootless container had to do without.
     pub fn place(&self) -> &Place {
         &self.place
     }

@@ -24,6 +24,7 @@ macro_rules! need {
 }
 
 mod limits;
+mod undo;
 
 fn root() -> bool {
     nix::unistd::geteuid().is_root()

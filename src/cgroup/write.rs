@@ -34,7 +34,7 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {}
 
 /// The container's directory for a controller.
-fn directory(place: &Place, controller: &str) -> Option<PathBuf> {
+pub(super) fn directory(place: &Place, controller: &str) -> Option<PathBuf> {
     let v1 = place.v1.iter().find(|d| d.has(controller));
     let v2 = || place.v2.as_ref().filter(|d| controller == "cgroup" || d.has(controller));
     v1.or_else(v2).map(crate::plan::cgroup::Dir::path)

@@ -19,7 +19,7 @@ pub fn run(args: Create, global: &Global) -> Result<ExitCode> {
     let making = args.making;
     let create = || {
         let plan = making.compile(global)?;
-        let console = console::connect(&plan, making.console_socket.as_deref(), true)?;
+        let console = console::connect(plan.wants_terminal(), making.console_socket.as_deref(), true)?;
         making.create(&plan, console, global)
     };
     let created = create().with_context(|| format!("create {}", making.id))?;

@@ -25,12 +25,17 @@ pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
     let kill = || {
         let signal = signal::parse(&args.signal)?;
         let container = Container::load(&global.root, &args.id)?;
-        // Without a pid namespace of its own the container's processes can outlive init; those are reached still.
-        if container.record.own_pid_namespace && container.status()? == Status::Stopped {
+        // Without a pid namespace of its own the container's processes can outlive init; SIGKILL still reaches those.
+        let reaches_others = args.all || signal == libc::SIGKILL;
+        if container.status()? == Status::Stopped && !(reaches_others && has_survivors(&container)?) {
             bail!("container not running");
         }
         container.kill(signal, args.all)
     };
     kill().with_context(|| format!("kill {}", args.id))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn has_survivors(container: &Container) -> Result<bool> {
+    Ok(!container.record.own_pid_namespace && !container.record.cgroup().pids(true)?.is_empty())
 }

@@ -67,15 +67,7 @@ impl Making {
 
     /// Makes the container and leaves its init waiting; `console` is where its terminal goes.
     pub fn create(&self, plan: &Plan, console: Option<OwnedFd>, global: &Global) -> Result<Created> {
-        let Some(preserve_fds) = self.preserve_fds.checked_add(listen_fds()).filter(|count| *count < 1 << 20) else {
-            bail!(InputError::new("--preserve-fds", "is more than a process can have"));
-        };
-        if !global.rootless {
-            // An unprivileged parent could not open the files of an undumpable child to map its ids.
-            set_undumpable()?;
-        }
-        // What else we were started with is for neither hooks nor the container.
-        close_from(3 + preserve_fds as i32, CloseRange::OnExec)?;
+        let preserve_fds = shield(self.preserve_fds, listen_fds(), global)?;
         let request = Request {
             root: global.root.clone(),
             sticky_root: global.sticky_root,
@@ -108,8 +100,23 @@ pub fn compile(
     Ok(plan)
 }
 
+/// Before a container is made or entered: hides this process, and keeps to itself what it was started with beyond the
+/// descriptors that the container is to have. How many those are.
+pub fn shield(preserve_fds: u32, listen_fds: u32, global: &Global) -> Result<u32> {
+    let Some(count) = preserve_fds.checked_add(listen_fds).filter(|count| *count < 1 << 20) else {
+        bail!(InputError::new("--preserve-fds", "is more than a process can have"));
+    };
+    if !global.rootless {
+        // An unprivileged parent could not open the files of an undumpable child to map its ids.
+        set_undumpable()?;
+    }
+    // What else we were started with is for neither hooks nor the container.
+    close_from(3 + count as i32, CloseRange::OnExec)?;
+    Ok(count)
+}
+
 /// How many sockets a service manager passed to us for the container (sd_listen_fds(3)).
-fn listen_fds() -> u32 {
+pub fn listen_fds() -> u32 {
     std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 

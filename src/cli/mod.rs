@@ -2,16 +2,23 @@
 
 mod create;
 mod delete;
+mod duration;
+mod events;
+mod exec;
 mod features;
 mod kill;
 mod list;
 mod making;
+mod pause;
 mod plan;
+mod ps;
+mod resume;
 mod run;
 mod signal;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +43,7 @@ struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
 struct Flags {
     /// Directory for the state of containers (default: /run/oarlock, or $XDG_RUNTIME_DIR/oarlock without root)
     #[arg(long, value_name = "DIR", global = true)]
@@ -74,18 +82,24 @@ enum Rootless {
 enum Verb {
     Create(create::Create),
     Delete(delete::Delete),
+    Events(events::Events),
+    Exec(exec::Exec),
     Features(features::Features),
     Kill(kill::Kill),
     List(list::List),
+    Pause(pause::Pause),
     Plan(plan::Plan),
+    Ps(ps::Ps),
+    Resume(resume::Resume),
     Run(run::Run),
     Spec(spec::Spec),
     Start(start::Start),
     State(state::State),
+    Update(update::Update),
 }
 
 /// The verbs whose processes enter a container, and so run from a sealed copy of the program.
-const ENTERING: &[&str] = &["create", "run"];
+const ENTERING: &[&str] = &["create", "exec", "run"];
 
 /// What the global flags come to.
 pub struct Global {
@@ -143,14 +157,20 @@ impl Verb {
         match self {
             Self::Create(args) => create::run(args, global),
             Self::Delete(args) => delete::run(args, global),
+            Self::Events(args) => events::run(args, global),
+            Self::Exec(args) => exec::run(args, global),
             Self::Features(args) => features::run(args, global),
             Self::Kill(args) => kill::run(args, global),
             Self::List(args) => list::run(args, global),
+            Self::Pause(args) => pause::run(args, global),
             Self::Plan(args) => plan::run(args, global),
+            Self::Ps(args) => ps::run(args, global),
+            Self::Resume(args) => resume::run(args, global),
             Self::Run(args) => run::run(args, global),
             Self::Spec(args) => spec::run(args, global),
             Self::Start(args) => start::run(args, global),
             Self::State(args) => state::run(args, global),
+            Self::Update(args) => update::run(args, global),
         }
     }
 }
@@ -188,22 +208,61 @@ impl Global {
     }
 }
 
-/// Flags as Go programs take them: one dash does for a long one (go-runc writes `-no-subreaper`).
+/// Flags as Go programs take them: one dash does for a long one (go-runc writes `-no-subreaper`), and what follows the
+/// container of a verb that takes somebody else's arguments (a program's, ps's) is not for us, whatever it looks like.
 fn normalise(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let command = Cli::command();
-    let long: Vec<&str> = std::iter::once(&command)
-        .chain(command.get_subcommands())
-        .flat_map(|command| command.get_arguments().filter_map(|argument| argument.get_long()))
-        .chain(["help"])
-        .collect();
+    let root = Cli::command();
+    let mut verb: Option<&clap::Command> = None;
+    let mut words = arguments.skip(1);
     // By our own name, not the one that a sealed copy is started under.
-    std::iter::once(OsString::from("oarlock"))
-        .chain(arguments.skip(1))
-        .map(|argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
-            Some(word) if long.contains(&word.split('=').next().unwrap_or_default()) => format!("--{word}").into(),
-            _ => argument,
-        })
-        .collect()
+    let mut line = vec![OsString::from("oarlock")];
+    while let Some(word) = words.next() {
+        let Some(flag) = word.to_str().and_then(|text| text.strip_prefix('-')).filter(|flag| !flag.is_empty()) else {
+            let positionals: Vec<_> = verb.into_iter().flat_map(clap::Command::get_positionals).collect();
+            if verb.is_none() {
+                verb = root.get_subcommands().find(|verb| word == verb.get_name());
+            }
+            line.push(word);
+            if positionals.last().is_some_and(|last| last.is_trailing_var_arg_set()) {
+                let mut rest = words.peekable();
+                if positionals.len() > 1 {
+                    // One that the caller has put there says the same (crun's users do).
+                    rest.next_if(|word| word == "--");
+                    line.push("--".into());
+                }
+                line.extend(rest);
+                return line;
+            }
+            continue;
+        };
+        if flag == "-" {
+            line.push(word);
+            line.extend(words);
+            return line;
+        }
+        let (flag, alone) = match flag.split_once('=') {
+            Some((flag, _)) => (flag, false),
+            None => (flag, true),
+        };
+        let bare = flag.trim_start_matches('-');
+        let known = || verb.into_iter().chain([&root]).flat_map(clap::Command::get_arguments);
+        let long = known().find(|argument| argument.get_long() == Some(bare));
+        let short = || {
+            let mut letters = flag.chars();
+            let letter = letters.next();
+            known().find(|argument| argument.get_short() == letter).filter(|_| letters.next().is_none())
+        };
+        let single = long.is_some() || bare == "help";
+        let takes_value = alone && long.or_else(short).is_some_and(|argument| argument.get_action().takes_values());
+        line.push(match word.to_str() {
+            Some(text) if single && !text.starts_with("--") => format!("-{text}").into(),
+            _ => word,
+        });
+        if takes_value {
+            line.extend(words.next());
+        }
+    }
+    line
 }
 
 /// `--version`, which needs no verb and stands before one. Nothing else of the line is looked at, not even a bad `--root`.
@@ -266,6 +325,19 @@ mod tests {
         assert_eq!(normalise(line.into_iter()), words("oarlock --root=/x run --no-subreaper -d -b dir id"));
         let line = words("oarlock kill id -9");
         assert_eq!(normalise(line.clone().into_iter()), line);
+    }
+
+    #[test]
+    fn what_follows_the_container_of_exec_is_the_programs() {
+        for (given, taken) in [
+            ("runc exec -tty -user 1 id sh -tty -c x", "oarlock exec --tty --user 1 id -- sh -tty -c x"),
+            ("runc -root exec exec -e A=1 id -- ls --root", "oarlock --root exec exec -e A=1 id -- ls --root"),
+            ("runc exec -u -1 --cwd=/ id true", "oarlock exec -u -1 --cwd=/ id -- true"),
+            ("runc exec -- id true -- x", "oarlock exec -- id true -- x"),
+            ("runc exec -p file id", "oarlock exec -p file id --"),
+        ] {
+            assert_eq!(normalise(words(given).into_iter()), words(taken));
+        }
     }
 
     #[test]

@@ -34,13 +34,13 @@ pub fn run(args: Run, global: &Global) -> Result<ExitCode> {
     let socket = args.making.console_socket.as_deref();
     if args.detach {
         let create = || {
-            let console = console::connect(&plan, socket, true)?;
+            let console = console::connect(plan.wants_terminal(), socket, true)?;
             args.making.create(&plan, console, global)
         };
         let created = create().with_context(named)?;
         return detached(created, global).with_context(named);
     }
-    console::connect(&plan, socket, false).with_context(named)?;
+    console::connect(plan.wants_terminal(), socket, false).with_context(named)?;
     if !args.no_subreaper {
         set_subreaper()?;
     }
@@ -72,8 +72,7 @@ fn destroy(created: Created, global: &Global) -> Result<()> {
 }
 
 fn foreground(args: &Run, plan: &crate::plan::Plan, global: &Global) -> Result<ExitCode> {
-    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
-    let local = terminal.then(console::local).transpose()?;
+    let local = plan.wants_terminal().then(console::local).transpose()?;
     let (ours, theirs) = local.unzip();
     let created = args.making.create(plan, theirs, global)?;
     let master = ours.map(|socket| console::receive_master(socket.as_fd())).transpose()?;

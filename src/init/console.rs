@@ -12,17 +12,29 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use super::Init;
 use crate::launch::console::send_master;
 use crate::plan::namespaces::Kind;
-use crate::safe::rootfs::{file_type, stat};
+use crate::plan::process::Process;
+use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sys::mount::{attach, clone_tree_of};
 use crate::sys::{Named, tty};
 
 /// DEVPTS_SUPER_MAGIC (linux/magic.h).
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
-/// Opens the pty, puts its slave at `/dev/console` and sends its master away.
+/// The phase of that name: puts the slave at `/dev/console`, too.
 pub fn open(init: &mut Init<'_>) -> Result<()> {
     let Some(process) = init.plan.process.as_ref().filter(|process| process.terminal) else { return Ok(()) };
-    let rootfs = init.rootfs()?;
+    let (master, slave) = open_pty(init.rootfs()?, process)?;
+    if init.plan.namespaces.has(Kind::Mount) {
+        mount_console(init, slave.as_fd()).context("/dev/console")?;
+    }
+    let socket = init.inherited.console.take().context("internal error: a terminal without a place for its master")?;
+    send_master(socket.as_fd(), master.as_fd())?;
+    init.terminal = Some(slave);
+    Ok(())
+}
+
+/// A new pty of the container's devpts for `process`: master and slave.
+pub fn open_pty(rootfs: &Rootfs, process: &Process) -> Result<(OwnedFd, OwnedFd)> {
     // Not /dev/ptmx, which an image can make a symlink to anywhere (CVE-2025-52565).
     let master = rootfs
         .open_checked(Path::new("/dev/pts/ptmx"), OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, check_ptmx)
@@ -39,13 +51,7 @@ pub fn open(init: &mut Init<'_>) -> Result<()> {
             errno => Err(errno),
         })
         .named(|| format!("fchown(tty, {}, {})", process.uid, process.gid))?;
-    if init.plan.namespaces.has(Kind::Mount) {
-        mount_console(init, slave.as_fd()).context("/dev/console")?;
-    }
-    let socket = init.inherited.console.take().context("internal error: a terminal without a place for its master")?;
-    send_master(socket.as_fd(), master.as_fd())?;
-    init.terminal = Some(slave);
-    Ok(())
+    Ok((master, slave))
 }
 
 fn check_ptmx(fd: BorrowedFd<'_>) -> Result<()> {

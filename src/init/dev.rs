@@ -1,12 +1,14 @@
 //! Fills `/dev`, and makes the working directory, which must happen before the root becomes read-only.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::Permissions;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat, makedev, mknodat, umask};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
 
 use super::Init;
@@ -27,6 +29,9 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
         for (path, target) in &plan.dev.links {
             if path == Path::new("/dev/ptmx") {
                 remove(rootfs, path)?;
+            }
+            if target == Path::new("/proc/kcore") && !target.exists() {
+                continue; // a kernel without it
             }
             rootfs.symlink(path, target)?;
         }
@@ -49,8 +54,9 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
 
 /// A missing working directory is made (mode 0755). What cannot be made is reported when it is entered, by its own name.
 fn make_working_directory(rootfs: &Rootfs, cwd: &Path) -> Result<()> {
-    if rootfs.find(cwd).is_ok_and(|found| found.is_none()) {
-        rootfs.directory(cwd).context("process.cwd")?;
+    let cwd = crate::plan::normalise(cwd).context("internal error: a relative process.cwd")?;
+    if rootfs.find(&cwd).is_ok_and(|found| found.is_none()) {
+        rootfs.directory(&cwd).context("process.cwd")?;
     }
     Ok(())
 }
@@ -61,25 +67,43 @@ fn make(rootfs: &Rootfs, node: &Node) -> Result<()> {
     }
     let (parent, name) = rootfs.parent(&node.path)?;
     match mknod(parent.as_fd(), name, node) {
-        Err(SysError { errno: Errno::EEXIST, .. }) => {
-            let existing =
-                fstatat(&parent, name, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| format!("fstatat({name:?})"))?;
-            if !is(&existing, node) {
-                // The image's own idea of this device: a file, or a symlink to something else.
-                unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir).named(|| format!("unlink({name:?})"))?;
-                mknod(parent.as_fd(), name, node)?;
-            }
-        }
         // Without CAP_MKNOD over the filesystem (a user namespace around us) the host's node is bound.
         Err(SysError { errno: Errno::EPERM, .. }) if node.kind != NodeKind::Fifo => return bind(rootfs, node),
+        Err(SysError { errno: Errno::EEXIST, .. }) => {}
         result => result?,
     }
-    let owner = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
-    fchownat(&parent, name, owner.0, owner.1, AtFlags::AT_SYMLINK_NOFOLLOW).named(|| format!("chown({name:?})"))?;
-    // The node is ours and no symlink (just checked or made), in a directory that the container cannot yet write.
-    fchmodat(&parent, name, Mode::from_bits_truncate(node.mode), FchmodatFlags::FollowSymlink)
-        .named(|| format!("chmod({name:?}, {:o})", node.mode))?;
+    // From here on by descriptor: the directory may be a volume that another container writes to, and what is looked up
+    // twice may be another file the second time.
+    let mut fd = open_node(parent.as_fd(), name)?;
+    if !is(&stat(fd.as_fd())?, node) {
+        // The image's own idea of this device: a file, or a symlink to something else.
+        match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
+            // Something is mounted there: the document wants it so.
+            Err(Errno::EBUSY) => return Ok(()),
+            result => result.named(|| format!("unlink({name:?})"))?,
+        }
+        mknod(parent.as_fd(), name, node)?;
+        fd = open_node(parent.as_fd(), name)?;
+    }
+    let found = stat(fd.as_fd())?;
+    if !is(&found, node) {
+        bail!("something else has been put in the place of the device");
+    }
+    if (found.st_uid, found.st_gid) != (node.uid, node.gid) {
+        let owner = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
+        fchownat(&fd, "", owner.0, owner.1, AtFlags::AT_EMPTY_PATH).named(|| format!("chown({name:?})"))?;
+    }
+    if found.st_mode & 0o7777 != node.mode {
+        // fchmod(2) refuses O_PATH descriptors. /proc is still the host's.
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        std::fs::set_permissions(&link, Permissions::from_mode(node.mode)).named(|| format!("chmod({name:?})"))?;
+    }
     Ok(())
+}
+
+fn open_node(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty()).named(|| format!("open({name:?})"))?)
 }
 
 fn mknod(parent: BorrowedFd<'_>, name: &Path, node: &Node) -> Result<(), SysError> {

@@ -1,5 +1,6 @@
 //! The end of the runtime's life in the container: find the program, wait for `start`, become it.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -9,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{SFlag, stat};
 use nix::unistd::{AccessFlags, access, read, write};
 
+use super::wire::Wire;
 use super::{Init, identity};
 use crate::hooks;
 use crate::plan::process::Process;
@@ -40,6 +42,21 @@ impl Program {
         }
         let strings = |texts: Vec<String>| texts.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>();
         Ok(Self { path: CString::new(path)?, args: strings(process.args.clone())?, env: strings(env)? })
+    }
+
+    /// Becomes the program: what could not be done before, and execve(2).
+    pub fn run(&self, process: &Process, seccomp: Option<u32>, wire: &mut Wire) -> Result<Infallible> {
+        reset_signals();
+        for limit in process.rlimits.iter().filter(|limit| limit.resource == libc::RLIMIT_FSIZE) {
+            process::set_rlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| limit.at.clone())?;
+        }
+        identity::load_filter(seccomp, wire)?;
+        let error = self.execute();
+        Err(anyhow!(
+            "unable to start container process: exec {}: {}",
+            self.path.to_string_lossy(),
+            errno_text(error.errno)
+        ))
     }
 
     /// Returns only on failure.
@@ -77,7 +94,7 @@ fn executable(path: &str) -> Result<(), String> {
 /// after that go to the exec log (`launch/start.rs` reads it).
 pub fn wait_for_start(init: &mut Init<'_>) -> Result<()> {
     close_all_but_own(init)?;
-    init.ask(sync::Kind::Ready, &[], sync::Kind::Committed)?;
+    init.inherited.wire.ask(sync::Kind::Ready, &[], sync::Kind::Committed)?;
     let start = read_byte(&init.inherited.exec_fifo);
     let log = init.inherited.exec_log.as_fd();
     if let Err(errno) = start.and_then(|()| write(log, b"A").map(drop)) {
@@ -103,7 +120,7 @@ fn read_byte(fifo: &OwnedFd) -> nix::Result<()> {
     }
 }
 
-fn execute(init: &mut Init<'_>) -> Result<std::convert::Infallible> {
+fn execute(init: &mut Init<'_>) -> Result<Infallible> {
     let Some(process) = &init.plan.process else {
         bail!("process: is required to start a container (hint: the bundle's config.json has none)");
     };
@@ -112,23 +129,14 @@ fn execute(init: &mut Init<'_>) -> Result<std::convert::Infallible> {
         hooks::run_all(hooks, &init.hook_state("created"), None)?;
     }
     let program = init.program.take().context("internal error: no program")?;
-    reset_signals();
-    for limit in process.rlimits.iter().filter(|limit| limit.resource == libc::RLIMIT_FSIZE) {
-        process::set_rlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| limit.at.clone())?;
-    }
-    identity::load_filter(init)?;
-    let error = program.execute();
-    Err(anyhow!(
-        "unable to start container process: exec {}: {}",
-        program.path.to_string_lossy(),
-        errno_text(error.errno)
-    ))
+    let flags = init.plan.seccomp.as_ref().map(|filter| filter.flags);
+    program.run(process, flags, &mut init.inherited.wire)
 }
 
 /// Closes every descriptor but the program's (0 to 2 and those preserved) and the three that we still need, which close
 /// by themselves at execve(2).
 fn close_all_but_own(init: &Init<'_>) -> Result<()> {
     let inherited = &init.inherited;
-    let own = [inherited.channel.as_fd().as_raw_fd(), inherited.exec_fifo.as_raw_fd(), inherited.exec_log.as_raw_fd()];
+    let own = [inherited.wire.as_fd().as_raw_fd(), inherited.exec_fifo.as_raw_fd(), inherited.exec_log.as_raw_fd()];
     Ok(close_all_but(3 + inherited.preserve_fds as RawFd, own.to_vec())?)
 }

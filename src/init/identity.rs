@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -12,8 +12,10 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::{Gid, Uid, chdir, fchown, isatty};
 
+use super::wire::Wire;
 use super::{Init, console, exec};
 use crate::plan::process::{Capabilities, Process};
+use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sync;
 use crate::sys::process::{self, SchedAttr};
@@ -22,43 +24,95 @@ use crate::sys::{Named, SysError, current_dir};
 /// The highest capability that a kernel may know.
 const CAPABILITIES: u32 = 63;
 
+/// A process of the runtime that is about to become a program of the container: init, or one that has joined later.
+pub struct Candidate<'a> {
+    pub process: &'a Process,
+    pub wire: &'a mut Wire,
+    /// `SECCOMP_FILTER_FLAG_*`, where the container has a filter.
+    pub seccomp: Option<u32>,
+    /// The pty's slave.
+    pub terminal: Option<OwnedFd>,
+    /// The private procfs, if there is one already.
+    pub procfs: Option<Procfs>,
+}
+
+/// The phase of that name.
 pub fn assume(init: &mut Init<'_>) -> Result<()> {
     let Some(process) = &init.plan.process else { return Ok(()) };
-    match init.terminal.take() {
-        Some(slave) => console::take_over(&slave)?,
-        None => give_stdio(process)?,
-    }
-    schedule(process)?;
-    limit(init, process)?;
-    label(init, process)?;
-    init.procfs = None;
-    let home = home(process.uid)?;
-    let entered = enter_directory(&process.cwd);
-    if init.plan.seccomp.is_some() && init.filter.is_none() {
-        init.filter = Some(init.expect(sync::Kind::Seccomp)?.body);
-    }
-    if process.no_new_privileges {
-        process::set_no_new_privileges()?;
-    } else {
-        // Loading a filter takes CAP_SYS_ADMIN, about to be dropped, or no_new_privs. Whatever we do from here on the
-        // filter has to allow, so as much as possible has been done before.
-        load_filter(init)?;
-    }
-    become_user(process)?;
-    // Refused for root, but perhaps not for the user: a directory on NFS, or one that is only the user's.
-    match entered {
-        Err(error) if is_refusal(&error) => enter_directory(&process.cwd)?,
-        entered => entered?,
-    }
-    umask(Mode::from_bits_truncate(process.umask));
-    init.program = Some(exec::Program::find(process, home)?);
+    let candidate = Candidate {
+        process,
+        seccomp: init.plan.seccomp.as_ref().map(|filter| filter.flags),
+        wire: &mut init.inherited.wire,
+        terminal: init.terminal.take(),
+        procfs: init.procfs.take(),
+    };
+    init.program = Some(candidate.assume()?);
     Ok(())
 }
 
+impl Candidate<'_> {
+    /// Becomes what the program will be, and finds the program.
+    pub fn assume(mut self) -> Result<exec::Program> {
+        let process = self.process;
+        match self.terminal.take() {
+            Some(slave) => console::take_over(&slave)?,
+            None => give_stdio(process)?,
+        }
+        schedule(process)?;
+        limit(self.wire, process)?;
+        self.label()?;
+        self.procfs = None;
+        let home = home(process.uid)?;
+        let entered = enter_directory(&process.cwd);
+        if self.seccomp.is_some() {
+            self.wire.wait_for_filter()?;
+        }
+        if process.no_new_privileges {
+            process::set_no_new_privileges()?;
+        } else {
+            // Loading a filter takes CAP_SYS_ADMIN, about to be dropped, or no_new_privs. Whatever we do from here on the
+            // filter has to allow, so as much as possible has been done before.
+            load_filter(self.seccomp, self.wire)?;
+        }
+        become_user(process)?;
+        // Refused for root, but perhaps not for the user: a directory on NFS, or one that is only the user's.
+        match entered {
+            Err(error) if is_refusal(&error) => enter_directory(&process.cwd)?,
+            entered => entered?,
+        }
+        umask(Mode::from_bits_truncate(process.umask));
+        exec::Program::find(process, home)
+    }
+
+    /// AppArmor's profile and SELinux' label of the next execve, through the private procfs (CVE-2019-16884).
+    fn label(&mut self) -> Result<()> {
+        if let Some(profile) = &self.process.apparmor_profile {
+            let value = format!("exec {profile}");
+            let procfs = self.procfs()?;
+            // The file of its own since Linux 5.8, the one shared by all LSMs before.
+            procfs
+                .write_self("attr/apparmor/exec", &value)
+                .or_else(|error| if is_missing(&error) { procfs.write_self("attr/exec", &value) } else { Err(error) })
+                .with_context(|| format!("process.apparmorProfile ({profile})"))?;
+        }
+        if let Some(label) = &self.process.selinux_label {
+            self.procfs()?.write_self("attr/exec", label).with_context(|| format!("process.selinuxLabel ({label})"))?;
+        }
+        Ok(())
+    }
+
+    fn procfs(&mut self) -> Result<&Procfs> {
+        match &mut self.procfs {
+            Some(procfs) => Ok(procfs),
+            slot => Ok(slot.insert(Procfs::new()?)),
+        }
+    }
+}
+
 /// Loads the seccomp filter, if there is one that is not loaded yet.
-pub fn load_filter(init: &mut Init<'_>) -> Result<()> {
-    if let (Some(filter), Some(bpf)) = (&init.plan.seccomp, init.filter.take()) {
-        crate::sys::seccomp::load(&bpf, filter.flags).context("linux.seccomp")?;
+pub fn load_filter(flags: Option<u32>, wire: &mut Wire) -> Result<()> {
+    if let (Some(flags), Some(bpf)) = (flags, wire.take_filter()) {
+        crate::sys::seccomp::load(&bpf, flags).context("linux.seccomp")?;
     }
     Ok(())
 }
@@ -109,32 +163,15 @@ fn schedule(process: &Process) -> Result<()> {
 }
 
 /// Sets the limits, all but RLIMIT_FSIZE: until the program starts, we still write to the exec log.
-fn limit(init: &mut Init<'_>, process: &Process) -> Result<()> {
+fn limit(wire: &mut Wire, process: &Process) -> Result<()> {
     for limit in process.rlimits.iter().filter(|limit| limit.resource != libc::RLIMIT_FSIZE) {
         match process::set_rlimit(0, limit.resource, limit.soft, limit.hard) {
             // Root of a user namespace may not raise a hard limit; the parent may have the privilege.
             Err(SysError { errno: Errno::EPERM, .. }) => {
-                init.ask(sync::Kind::Rlimit, limit.at.as_bytes(), sync::Kind::Done)?;
+                wire.ask(sync::Kind::Rlimit, limit.at.as_bytes(), sync::Kind::Done)?;
             }
             result => result.with_context(|| limit.at.clone())?,
         }
-    }
-    Ok(())
-}
-
-/// AppArmor's profile and SELinux' label of the next execve, through the private procfs (CVE-2019-16884).
-fn label(init: &mut Init<'_>, process: &Process) -> Result<()> {
-    if let Some(profile) = &process.apparmor_profile {
-        let value = format!("exec {profile}");
-        let procfs = init.procfs()?;
-        // The file of its own since Linux 5.8, the one shared by all LSMs before.
-        procfs
-            .write_self("attr/apparmor/exec", &value)
-            .or_else(|error| if is_missing(&error) { procfs.write_self("attr/exec", &value) } else { Err(error) })
-            .with_context(|| format!("process.apparmorProfile ({profile})"))?;
-    }
-    if let Some(label) = &process.selinux_label {
-        init.procfs()?.write_self("attr/exec", label).with_context(|| format!("process.selinuxLabel ({label})"))?;
     }
     Ok(())
 }

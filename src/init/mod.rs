@@ -2,21 +2,22 @@
 //! the same list. Nothing here parses or decides; what fails here, fails because of the kernel.
 
 mod cgroup_mount;
-mod console;
+pub mod console;
 mod copy_up;
 mod dev;
-mod exec;
-mod identity;
+pub mod exec;
+pub mod identity;
 mod mask;
 mod mounts;
-mod namespaces;
+pub mod namespaces;
 mod pivot;
 mod steps;
+pub mod wire;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::hooks;
 use crate::plan::Plan;
@@ -24,9 +25,10 @@ use crate::plan::namespaces::Kind;
 use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::Rootfs;
 use crate::state::view::HookState;
-use crate::sync::{self, Channel, Packet};
+use crate::sync;
 use crate::sys;
 use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
+use wire::Wire;
 
 /// One phase of the child's life: its name in errors and traces, what does it, and what it is about to do in words.
 pub struct Phase {
@@ -55,7 +57,7 @@ pub const PHASES: &[Phase] = &[
 /// What the child gets from its parent, besides the Plan.
 #[derive(Debug)]
 pub struct Inherited {
-    pub channel: Channel,
+    pub wire: Wire,
     /// The namespaces to join, opened by the parent.
     pub join: Vec<(Kind, OwnedFd)>,
     /// `tasks` of each cgroup v1 hierarchy; empty on v2, where clone3 has put us into the cgroup.
@@ -71,7 +73,7 @@ pub struct Inherited {
 impl Inherited {
     /// Closes what the clone has copied from the parent and is not meant for the child.
     fn close_others(&self) -> sys::Result<()> {
-        let mut own = vec![self.channel.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];
+        let mut own = vec![self.wire.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];
         own.extend(self.join.iter().map(|(_, fd)| fd.as_raw_fd()));
         own.extend(self.cgroup_tasks.iter().chain(&self.console).map(|fd| fd.as_raw_fd()));
         close_all_but(3 + self.preserve_fds as i32, own)
@@ -86,8 +88,6 @@ pub struct Init<'a> {
     procfs: Option<Procfs>,
     /// The pty's slave.
     terminal: Option<OwnedFd>,
-    /// The seccomp filter, once it has come.
-    filter: Option<Vec<u8>>,
     /// The program, found and ready for execve(2).
     program: Option<exec::Program>,
 }
@@ -97,30 +97,19 @@ pub struct Init<'a> {
 pub fn run(plan: &Plan, inherited: Inherited) -> ! {
     // Above all the parent's end of the channel: while we held a copy, the parent's death would go unnoticed.
     let closed = inherited.close_others();
-    report_panics(&inherited.channel);
-    let mut init = Init { plan, inherited, rootfs: None, procfs: None, terminal: None, filter: None, program: None };
+    inherited.wire.report_panics();
+    let mut init = Init { plan, inherited, rootfs: None, procfs: None, terminal: None, program: None };
     if let Err(error) = closed {
-        let _ = init.inherited.channel.send(sync::Kind::Failed, &sync::failure("start", &error.to_string()));
+        init.inherited.wire.fail("start", &error.to_string());
         exit_now(1);
     }
     for phase in PHASES {
         if let Err(error) = (phase.run)(&mut init) {
-            // Nobody listens if the parent is gone; then there is nobody to tell either.
-            let _ = init.inherited.channel.send(sync::Kind::Failed, &sync::failure(phase.name, &format!("{error:#}")));
+            init.inherited.wire.fail(phase.name, &format!("{error:#}"));
             exit_now(1);
         }
     }
     exit_now(1)
-}
-
-/// Reports a panic to the parent: under `panic = "abort"` it would only see a dead child.
-fn report_panics(channel: &Channel) {
-    let Ok(channel) = channel.as_fd().try_clone_to_owned() else { return };
-    let channel = Channel::from(channel);
-    std::panic::set_hook(Box::new(move |info| {
-        let _ = channel.send(sync::Kind::Failed, &sync::failure("internal error", &info.to_string()));
-        exit_now(1);
-    }));
 }
 
 impl Init<'_> {
@@ -136,28 +125,9 @@ impl Init<'_> {
         }
     }
 
-    /// Waits for the next packet of the kind expected, keeping a seccomp filter that comes before it.
-    fn expect(&mut self, kind: sync::Kind) -> Result<Packet> {
-        loop {
-            match self.inherited.channel.receive()? {
-                Some(packet) if packet.kind == kind => return Ok(packet),
-                Some(packet) if packet.kind == sync::Kind::Seccomp => self.filter = Some(packet.body),
-                Some(packet) => bail!("internal error: expected {kind:?} from the parent, got {:?}", packet.kind),
-                // The parent has died: so must a container that is in no state file.
-                None => exit_now(1),
-            }
-        }
-    }
-
-    /// Asks the parent for something and waits until it has been done.
-    fn ask(&mut self, request: sync::Kind, body: &[u8], answer: sync::Kind) -> Result<Packet> {
-        self.inherited.channel.send(request, body)?;
-        self.expect(answer)
-    }
-
     /// Waits until the parent has mapped our ids and filled our cgroup.
     fn wait_for_go(&mut self) -> Result<()> {
-        self.expect(sync::Kind::Go)?;
+        self.inherited.wire.expect(sync::Kind::Go)?;
         // Only now: before its ids are mapped, an unprivileged parent could not open the files of an undumpable child.
         // From here on no process in a pid namespace that we join can read our memory or descriptors (CVE-2016-9962).
         set_undumpable()?;
@@ -176,7 +146,7 @@ impl Init<'_> {
 fn hooks_before_pivot(init: &mut Init<'_>) -> Result<()> {
     let hooks = &init.plan.hooks;
     if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
-        init.ask(sync::Kind::RunHooks, &[], sync::Kind::Done)?;
+        init.inherited.wire.ask(sync::Kind::RunHooks, &[], sync::Kind::Done)?;
     }
     if !hooks.create_container.is_empty() {
         let state = init.hook_state("creating");

@@ -22,11 +22,18 @@ pub fn apply(init: &mut Init<'_>) -> Result<()> {
     for mount in &plan.mounts {
         one(init, mount).with_context(|| format!("{} ({})", mount.at, mount.destination.display()))?;
     }
+    // What was to be written to first: later mounts need their mount points in it. /dev still waits for its nodes.
+    for mount in plan.mounts.iter().filter(|mount| mount.readonly_late && mount.destination != Path::new("/dev")) {
+        if let Some(mounted) = init.rootfs()?.find(&mount.destination)? {
+            set_attributes(mounted.as_fd(), MOUNT_ATTR_RDONLY, 0, false)
+                .with_context(|| format!("{} ({})", mount.at, mount.destination.display()))?;
+        }
+    }
     Ok(())
 }
 
 fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
-    let tree = match &mount.kind {
+    match &mount.kind {
         MountKind::Bind { source, recursive } => {
             let tree = pivot::open_tree(init, source, *recursive)?;
             let is_directory = file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR;
@@ -36,7 +43,6 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             check_proc(target.as_fd(), mount, Some(tree.as_fd()))?;
             finish(&tree, mount, now(mount))?;
             attach(tree.as_fd(), target.as_fd())?;
-            tree
         }
         MountKind::Filesystem { fstype, source, flags, params } => {
             let target = directory_for(init.rootfs()?, fstype, &mount.destination)?;
@@ -44,26 +50,20 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             let params = with_default_mode(fstype, params, target.as_fd())?;
             let source = source.as_deref();
             let Some(tree) = filesystem(fstype, source, flags, &params, now(mount).set)? else {
-                return mount_by_old_call(init.rootfs()?, fstype, source, mount, &params, target.as_fd());
+                return mount_by_old_call(init.rootfs()?, fstype, source, mount, flags, &params, target);
             };
             if mount.copy_up {
                 copy_up::copy(target.as_fd(), tree.as_fd()).context("tmpcopyup")?;
             }
             finish(&tree, mount, AttrChange::default())?;
             attach(tree.as_fd(), target.as_fd())?;
-            tree
         }
         MountKind::CgroupV1 { hierarchies, links } => {
             let target = init.rootfs()?.directory(&mount.destination)?;
             let tree = cgroup_mount::mount(hierarchies, links, mount.attrs.set, target.as_fd())?;
             finish(&tree, mount, AttrChange::default())?;
-            tree
         }
         MountKind::Remount { flags, params } => return remount(init.rootfs()?, mount, flags, params),
-    };
-    // What has been written to by now needs writing no more; /dev waits for its nodes.
-    if mount.readonly_late && mount.destination != Path::new("/dev") {
-        set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
     }
     Ok(())
 }
@@ -176,6 +176,21 @@ pub(super) fn set_params(context: &FsContext, params: &[FsParam]) -> Result<()> 
     Ok(())
 }
 
+/// Superblock flags by the names that fsconfig(2) has for them.
+const SUPERBLOCK_FLAGS: &[(&str, u64)] = &[
+    ("ro", libc::MS_RDONLY),
+    ("sync", libc::MS_SYNCHRONOUS),
+    ("dirsync", libc::MS_DIRSYNC),
+    ("mand", libc::MS_MANDLOCK),
+    ("lazytime", 1 << 25), // MS_LAZYTIME (linux/mount.h)
+    ("silent", libc::MS_SILENT),
+    // How it is anyway.
+    ("rw", 0),
+    ("async", 0),
+    ("nomand", 0),
+    ("nolazytime", 0),
+];
+
 /// mount(2), for long values such as many overlay layers. The working directory stands for the target, so that this
 /// call looks up no path either.
 fn mount_by_old_call(
@@ -183,17 +198,30 @@ fn mount_by_old_call(
     fstype: &str,
     source: Option<&str>,
     mount: &Mount,
+    flags: &[&str],
     params: &[FsParam],
-    target: BorrowedFd<'_>,
+    target: OwnedFd,
 ) -> Result<()> {
     let data: Vec<String> = params
         .iter()
-        .map(|FsParam { key, value }| value.as_ref().map_or(key.clone(), |value| format!("{key}={value}")))
+        .map(|FsParam { key, value }| match value {
+            // An SELinux context: mount(2) splits at commas outside of quotes.
+            Some(value) if value.contains(',') => format!("{key}=\"{value}\""),
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        })
         .collect();
-    let readonly = if now(mount).set & MOUNT_ATTR_RDONLY != 0 { libc::MS_RDONLY } else { 0 };
-    fchdir(target).named(|| "fchdir(target)".to_owned())?;
-    mount_here(source.unwrap_or("none"), fstype, readonly, &data.join(","))?;
+    let mut bits = 0;
+    for flag in flags {
+        let known = SUPERBLOCK_FLAGS.iter().find(|(name, _)| name == flag);
+        bits |= known.with_context(|| format!("{flag} cannot be given together with a value of over 255 bytes"))?.1;
+    }
+    fchdir(&target).named(|| "fchdir(target)".to_owned())?;
+    mount_here(source.unwrap_or("none"), fstype, bits, &data.join(","))?;
     let mounted = rootfs.find(&mount.destination)?.context("internal error: the mount is not where it was put")?;
+    if mount.copy_up {
+        copy_up::copy(target.as_fd(), mounted.as_fd()).context("tmpcopyup")?;
+    }
     finish(&mounted, mount, now(mount))
 }
 

@@ -22,15 +22,20 @@ pub fn enter(init: &mut Init<'_>) -> Result<()> {
     join_self(&std::mem::take(&mut init.inherited.cgroup_tasks))?;
     init.wait_for_go()?;
     join(init)?;
+    if !init.plan.net_devices.is_empty() {
+        init.inherited.wire.ask(sync::Kind::NetDevices, &[], sync::Kind::Done)?;
+    }
     // After the joins: a cgroup namespace is rooted where its maker is (cgroup_namespaces(7)).
-    if init.plan.namespaces.is_new(Kind::Cgroup) {
+    if init.plan.namespaces.is_new(Kind::Cgroup) && !init.plan.clones_cgroup_namespace() {
         unshare(CloneFlags::CLONE_NEWCGROUP).named(|| "unshare(CLONE_NEWCGROUP)".to_owned())?;
     }
     enter_time_namespace(init)?;
-    become_root(init)?;
+    if init.plan.namespaces.has(Kind::User) {
+        become_root()?;
+    }
     setsid().named(|| "setsid()".to_owned())?;
     if init.plan.new_keyring {
-        join_keyring(init)?;
+        join_keyring(&init.plan.id)?;
     }
     if init.plan.namespaces.is_new(Kind::Network) {
         let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
@@ -103,16 +108,13 @@ fn enter_time_namespace(init: &mut Init<'_>) -> Result<()> {
         return Ok(());
     }
     unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME)).named(|| "unshare(CLONE_NEWTIME)".to_owned())?;
-    let answer = init.ask(sync::Kind::TimeOffsets, &[], sync::Kind::Tree)?;
+    let answer = init.inherited.wire.ask(sync::Kind::TimeOffsets, &[], sync::Kind::Tree)?;
     let fd = answer.fd.context("internal error: no time namespace came back")?;
     Ok(enter_namespace(fd.as_fd(), libc::CLONE_NEWTIME)?)
 }
 
 /// Root of a user namespace, so that what is made from here on belongs to it.
-fn become_root(init: &Init<'_>) -> Result<()> {
-    if !init.plan.namespaces.has(Kind::User) {
-        return Ok(());
-    }
+pub fn become_root() -> Result<()> {
     // setgroups(2) is refused where `setgroups` says deny; then no group was gained either.
     match set_groups(&[]) {
         Err(SysError { errno: Errno::EPERM, .. }) => {}
@@ -126,13 +128,13 @@ fn become_root(init: &Init<'_>) -> Result<()> {
 
 /// A session keyring of the container's own, or it would share the caller's keys. It is named so that later processes of
 /// the container can join it, and searchable by the container's users (keyrings(7)).
-fn join_keyring(init: &Init<'_>) -> Result<()> {
+pub fn join_keyring(id: &str) -> Result<()> {
     const POSSESSOR_ALL: u32 = 0x3f00_0000;
     const USER_VIEW: u32 = 0x0001_0000;
     const USER_READ: u32 = 0x0002_0000;
     const USER_SEARCH: u32 = 0x0008_0000;
     const USER_LINK: u32 = 0x0010_0000;
-    let name = std::ffi::CString::new(format!("_ses.{}", init.plan.id))?;
+    let name = std::ffi::CString::new(format!("_ses.{id}"))?;
     let key = match join_session_keyring(&name) {
         // A kernel without keyrings, or a filter around us that hides them: there is nothing to share then.
         Err(SysError { errno: Errno::ENOSYS, .. }) => return Ok(()),

@@ -44,12 +44,10 @@ pub fn attach(init: &mut Init<'_>) -> Result<()> {
         let kind = if kind == libc::MS_SHARED { libc::MS_SLAVE } else { kind };
         set_propagation(tree.as_fd(), kind, true)?;
     }
-    let target = open(&plan.path, DIRECTORY, Mode::empty());
-    let target = match target {
-        Ok(target) => target,
-        // A user namespace's root may not be able to walk there; any directory in sight will do to hang the tree on.
-        Err(Errno::EACCES) => slash,
-        Err(errno) => return Err(SysError::new(format!("open({:?})", plan.path), errno)).context("root.path"),
+    let target = match open(&plan.path, DIRECTORY, Mode::empty()) {
+        // Not within reach of a user namespace's root.
+        Err(Errno::EACCES) => ask_for(init, sync::Request::Path, &plan.path).context("root.path")?,
+        target => target.named(|| format!("open({:?})", plan.path)).context("root.path")?,
     };
     if shared {
         // Or the mount below would propagate to the host, and pivot_root(2) would refuse a shared parent.
@@ -74,13 +72,19 @@ fn propagate(fd: BorrowedFd<'_>, propagation: Propagation) -> Result<()> {
 pub fn open_tree(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<OwnedFd> {
     match clone_tree(path, recursive) {
         Err(SysError { errno: Errno::EACCES, .. }) if init.plan.namespaces.has(Kind::User) => {
-            let mut body = vec![u8::from(recursive)];
-            body.extend_from_slice(path.as_os_str().as_encoded_bytes());
-            let answer = init.ask(sync::Kind::OpenTree, &body, sync::Kind::Tree)?;
-            answer.fd.with_context(|| String::from_utf8_lossy(&answer.body).into_owned())
+            let request = if recursive { sync::Request::Trees } else { sync::Request::Tree };
+            ask_for(init, request, path)
         }
         tree => Ok(tree?),
     }
+}
+
+/// Asks the parent for what is at `path` in this mount namespace.
+fn ask_for(init: &mut Init<'_>, request: sync::Request, path: &Path) -> Result<OwnedFd> {
+    let mut body = vec![request as u8];
+    body.extend_from_slice(path.as_os_str().as_encoded_bytes());
+    let answer = init.inherited.wire.ask(sync::Kind::OpenTree, &body, sync::Kind::Tree)?;
+    answer.fd.with_context(|| String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 /// The root of the mount that the directory `fd` is on.

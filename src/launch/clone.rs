@@ -81,7 +81,8 @@ fn open_namespace(path: &Path, kind: Kind) -> Result<OwnedFd> {
 
 /// Starts init, which lives in `init::run`.
 pub fn start(plan: &Plan, mut join: Joined, cgroup: Option<OwnedFd>, mut inherited: Inherited) -> Result<Child> {
-    let flags = plan.namespaces.clone_flags();
+    let cgroup_namespace = if plan.clones_cgroup_namespace() { Kind::Cgroup.flag() } else { 0 };
+    let flags = plan.namespaces.clone_flags() | cgroup_namespace;
     // A process enters a pid namespace only by being born in it, so this one's children must be; and what a new user
     // namespace could no longer join, it has to be born into too.
     let new_user = plan.namespaces.is_new(Kind::User);
@@ -90,7 +91,10 @@ pub fn start(plan: &Plan, mut join: Joined, cgroup: Option<OwnedFd>, mut inherit
     let home = Home::leave_for(&before, plan)?;
     inherited.join = join.0;
     let cloned = if needs_middle {
-        through_middle(plan, cgroup, inherited)
+        through_middle(move || match clone_in_user_namespace(plan, cgroup, &mut inherited)? {
+            Cloned::Child => init::run(plan, inherited),
+            Cloned::Parent { pid, .. } => Ok(pid),
+        })
     } else {
         match clone(flags, cgroup.as_ref().map(AsFd::as_fd)) {
             Ok(Cloned::Child) => init::run(plan, inherited),
@@ -132,27 +136,28 @@ impl Home {
     }
 }
 
-/// A new pid namespace must belong to the user namespace that is joined: someone has to enter that one first and clone
-/// from there. This someone gives its child to us (CLONE_PARENT) and ends.
-fn through_middle(plan: &Plan, cgroup: Option<OwnedFd>, mut inherited: Inherited) -> Result<Child> {
+/// Has a child born by a process in between, which can enter what this one cannot leave again (a user namespace), and
+/// clone from there. `birth` does both: in the middle process it returns what [`clone`] says of the child, made with
+/// CLONE_PARENT, so that the child is ours; in the child it does not return.
+pub fn through_middle(birth: impl FnOnce() -> Result<i32>) -> Result<Child> {
     let (result, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC).named(|| "pipe2()".to_owned())?;
     let middle = match clone(0, None)? {
         Cloned::Parent { pid, .. } => pid,
         Cloned::Child => {
             drop(result);
-            let error = match clone_in_user_namespace(plan, cgroup, &mut inherited) {
-                Ok(Cloned::Child) => init::run(plan, inherited),
-                Ok(Cloned::Parent { pid, .. }) => {
+            match birth() {
+                Ok(pid) => {
                     let _ = nix::unistd::write(&report, &pid.to_ne_bytes());
                     exit_now(0);
                 }
-                Err(error) => error,
-            };
-            let _ = nix::unistd::write(&report, format!("{error:#}").as_bytes());
-            exit_now(1);
+                Err(error) => {
+                    let _ = nix::unistd::write(&report, format!("{error:#}").as_bytes());
+                    exit_now(1);
+                }
+            }
         }
     };
-    drop((report, inherited));
+    drop((report, birth));
     let mut said = Vec::new();
     std::io::Read::read_to_end(&mut File::from(result), &mut said).named(|| "read(pipe)".to_owned())?;
     let status = wait(middle)?;
@@ -166,6 +171,7 @@ fn through_middle(plan: &Plan, cgroup: Option<OwnedFd>, mut inherited: Inherited
     }
 }
 
+/// A new pid namespace must belong to the user namespace that is joined: someone has to enter that one first.
 fn clone_in_user_namespace(plan: &Plan, cgroup: Option<OwnedFd>, inherited: &mut Inherited) -> Result<Cloned> {
     let at = || plan.namespaces.joined(Kind::User).map(|namespace| namespace.at.clone()).unwrap_or_default();
     // What is the host's is joined with the host's privileges, before they are given up.

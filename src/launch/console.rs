@@ -11,7 +11,6 @@ use nix::sys::socket::{
 
 use super::sockets;
 use crate::error::InputError;
-use crate::plan::Plan;
 use crate::sys::Named;
 
 /// The name that travels with the master: clients take it as the pty's path (go-runc, conmon).
@@ -21,8 +20,7 @@ const MASTER: &str = "/dev/ptmx";
 ///
 /// # Errors
 /// In runc's words.
-pub fn connect(plan: &Plan, socket: Option<&Path>, detached: bool) -> Result<Option<OwnedFd>> {
-    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
+pub fn connect(terminal: bool, socket: Option<&Path>, detached: bool) -> Result<Option<OwnedFd>> {
     match (terminal, socket) {
         (true, None) if detached => Err(InputError::new(
             "process.terminal",
@@ -34,13 +32,13 @@ pub fn connect(plan: &Plan, socket: Option<&Path>, detached: bool) -> Result<Opt
             "--console-socket",
             "cannot use console socket if runc will not detach or allocate tty",
         )
-        .hint("the terminal of a foreground run is this one")
+        .hint("the terminal of a process in the foreground is this one")
         .into()),
         (false, Some(_)) => Err(InputError::new(
             "--console-socket",
             "cannot use console socket if runc will not detach or allocate tty",
         )
-        .hint("process.terminal is false in config.json")
+        .hint("the process asks for no terminal")
         .into()),
         (true, Some(path)) => sockets::connect_stream(path)
             .context("--console-socket (hint: somebody must listen on this unix socket)")

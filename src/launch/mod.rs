@@ -1,7 +1,7 @@
 //! The parent's half of making a container: everything on the host that the Plan asks for, from the state directory to
 //! the finished record. Whatever fails, nothing stays behind.
 
-mod clone;
+pub mod clone;
 pub mod console;
 mod ids;
 pub mod netdev;
@@ -24,6 +24,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use crate::cgroup::Cgroup;
 use crate::error::InputError;
 use crate::init::Inherited;
+use crate::init::wire::Wire;
 use crate::plan::Plan;
 use crate::state::{Container, Dir, Record, status};
 use crate::sync::Channel;
@@ -70,12 +71,9 @@ pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -
     let dir = Dir::create(&request.root, &plan.id, request.sticky_root)?;
     let record = Record::new(plan, crate::state::time::now());
     let mut making = Making { plan, request: &request, dir: Some(dir), cgroup: None, child: None };
-    match making.all(record, join, console) {
+    match making.all(record, join, console, pidfd_socket) {
         Ok(record) => {
             let child = making.child.take().context("internal error: no child")?;
-            if let Some(socket) = pidfd_socket {
-                sockets::send_pidfd(socket.as_fd(), child.pidfd.as_fd()).context("--pidfd-socket")?;
-            }
             let dir = making.dir.take().context("internal error: no state directory")?;
             Ok(Created { container: Container { dir, record }, pid: child.pid, pidfd: child.pidfd })
         }
@@ -96,8 +94,15 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn all(&mut self, mut record: Record, join: clone::Joined, console: Option<OwnedFd>) -> Result<Record> {
+    fn all(
+        &mut self,
+        mut record: Record,
+        join: clone::Joined,
+        console: Option<OwnedFd>,
+        pidfd_socket: Option<OwnedFd>,
+    ) -> Result<Record> {
         let plan = self.plan;
+        Cgroup::refuse_in_use(&plan.cgroup)?;
         let dir = self.dir.as_ref().context("internal error: no state directory")?;
         // Before anything else exists: whoever kills us now, `delete --force` finds the rest by this.
         record.write(dir)?;
@@ -106,10 +111,12 @@ impl Making<'_> {
         }
         let (exec_fifo, exec_log) = dir.make_start_files()?;
         let cgroup = self.cgroup.insert(Cgroup::create(&plan.cgroup)?);
+        // Without the hierarchies that could be done without.
+        record.cgroup = cgroup.place().clone();
         let fds = cgroup.join_fds()?;
         let (channel, theirs) = Channel::pair()?;
         let inherited = Inherited {
-            channel: theirs,
+            wire: Wire::new(theirs, None),
             join: Vec::new(),
             cgroup_tasks: fds.tasks,
             console,
@@ -119,11 +126,14 @@ impl Making<'_> {
         };
         let child = clone::start(plan, join, fds.v2, inherited)?;
         let child = self.child.insert(child);
-        serve::until_ready(plan, child, &channel, &self.request.root, cgroup)?;
+        serve::until_ready(plan, child, &channel, &self.request.root, dir, cgroup)?;
         record.init = Some(status::identify(child.pid, child.pidfd.as_fd())?);
         record.write(dir)?;
         if let Some(path) = &self.request.pid_file {
             write_pid_file(path, child.pid).context("--pid-file")?;
+        }
+        if let Some(socket) = pidfd_socket {
+            sockets::send_pidfd(socket.as_fd(), child.pidfd.as_fd()).context("--pidfd-socket")?;
         }
         channel.send(crate::sync::Kind::Committed, &[])?;
         Ok(record)
@@ -144,6 +154,10 @@ impl Making<'_> {
             return;
         }
         if born.is_some() {
+            if let Some(path) = &self.request.pid_file {
+                // Written, or not yet.
+                let _ = std::fs::remove_file(path);
+            }
             let state = crate::state::view::HookState::of(self.plan, "stopped", 0).to_json();
             crate::hooks::run_each(&self.plan.hooks.poststop, &state, Some(&self.plan.bundle), |error| {
                 warn(format!("{error:#}"));
@@ -158,7 +172,7 @@ impl Making<'_> {
 }
 
 /// Every descriptor that is to be kept must be there: a number off by one would hand the program some other file.
-fn check_preserved(count: u32) -> Result<()> {
+pub fn check_preserved(count: u32) -> Result<()> {
     for fd in 3..3 + count as i32 {
         // Not owned here, and not closed: it is the caller's.
         let open = fcntl(crate::sys::borrow(fd), FcntlArg::F_GETFD);
@@ -175,7 +189,7 @@ fn check_preserved(count: u32) -> Result<()> {
 }
 
 /// Writes the pid without a newline; a reader sees the whole number or no file (containerd reads it at once).
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{}: is not a file name", path.display()))?;
     let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let write = || -> std::io::Result<()> {

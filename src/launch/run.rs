@@ -22,42 +22,49 @@ pub struct Foreground {
     pub notify: Option<Notify>,
 }
 
+/// Adds a descriptor to those that are polled, if it is there: its index.
+fn watch<'fd>(fds: &mut Vec<PollFd<'fd>>, fd: Option<PollFd<'fd>>) -> Option<usize> {
+    fds.push(fd?);
+    Some(fds.len() - 1)
+}
+
 impl Foreground {
     /// Waits for init's end and returns the exit status for a shell: its own, or 128 plus the signal's number.
     pub fn wait(mut self) -> Result<u8> {
         let mut exited = false;
         while !exited {
-            let terminal = self.terminal.as_ref();
+            let stdin = std::io::stdin();
             let mut fds = vec![
                 PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
-            let stdin = std::io::stdin();
-            if let Some(terminal) = terminal {
-                let room = if terminal.to_container.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
-                fds.push(PollFd::new(terminal.master.as_fd(), PollFlags::POLLIN | room));
-                let typed = if terminal.input_open { PollFlags::POLLIN } else { PollFlags::empty() };
-                fds.push(PollFd::new(stdin.as_fd(), typed));
-            }
-            if let Some(notify) = &self.notify {
-                fds.push(PollFd::new(notify.as_fd(), PollFlags::POLLIN));
-            }
+            let output = watch(
+                &mut fds,
+                self.terminal.as_ref().map(|terminal| {
+                    let room = if terminal.to_container.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+                    PollFd::new(terminal.master.as_fd(), PollFlags::POLLIN | room)
+                }),
+            );
+            let open = self.terminal.as_ref().is_some_and(|terminal| terminal.wants_input());
+            let input = watch(&mut fds, open.then(|| PollFd::new(stdin.as_fd(), PollFlags::POLLIN)));
+            let notify =
+                watch(&mut fds, self.notify.as_ref().map(|notify| PollFd::new(notify.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => {}
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(SysError::new("poll()", errno).into()),
             }
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-            drop(fds);
+            let is_ready = |index: Option<usize>| index.is_some_and(|index| ready[index]);
             exited = ready[0];
             if ready[1] {
                 self.pass_on_signals()?;
             }
             if self.terminal.is_some() {
-                self.copy(ready[2], ready[3])?;
+                self.copy(is_ready(output), is_ready(input))?;
             }
-            if let Some(notify) = &self.notify
-                && ready.last() == Some(&true)
+            if is_ready(notify)
+                && let Some(notify) = &self.notify
                 && notify.forward_one(None)?
             {
                 self.notify = None;
@@ -68,7 +75,7 @@ impl Foreground {
 
     fn copy(&mut self, output: bool, input: bool) -> Result<()> {
         let Some(terminal) = &mut self.terminal else { return Ok(()) };
-        if input && terminal.input_open {
+        if input {
             terminal.copy_in()?;
         } else {
             terminal.flush_in()?;

@@ -17,6 +17,8 @@ use crate::hooks;
 use crate::plan::Plan;
 use crate::plan::namespaces::Kind;
 use crate::seccomp;
+use crate::state::Dir;
+use crate::state::dir::SECCOMP;
 use crate::state::view::HookState;
 use crate::sync::{self, Channel};
 use crate::sys::Named;
@@ -27,27 +29,37 @@ use crate::sys::process::{enter_namespace, set_rlimit};
 ///
 /// # Errors
 /// The child's own, or ours; the child is still there to be ended.
-pub fn until_ready(plan: &Plan, child: &Child, channel: &Channel, root: &Path, cgroup: &Cgroup) -> Result<()> {
+pub fn until_ready(
+    plan: &Plan,
+    child: &Child,
+    channel: &Channel,
+    root: &Path,
+    dir: &Dir,
+    cgroup: &Cgroup,
+) -> Result<()> {
     ids::map(plan.id_maps.as_ref(), child.pid)?;
     ids::adjust_oom_score(plan, child.pid, plan.cgroup.rootless)?;
-    if !plan.net_devices.is_empty() {
-        let path = format!("/proc/{}/ns/net", child.pid);
-        let namespace = File::open(&path).named(|| format!("open({path:?})"))?;
-        netdev::move_all(&plan.net_devices, namespace.as_fd())?;
-    }
     // Nobody reads if the child has failed already: its own words, read below, are the better error.
     let mut sent = channel.send(sync::Kind::Go, &[]);
     if let Some(filter) = &plan.seccomp
         && sent.is_ok()
     {
         // Beside the child's mounts, when it has to be compiled.
-        sent = channel.send(sync::Kind::Seccomp, &seccomp::bpf(root, filter)?);
+        let bpf = seccomp::bpf(root, filter)?;
+        sent = channel.send(sync::Kind::Seccomp, &bpf);
+        dir.write(SECCOMP, &bpf)?;
     }
     loop {
         let Some(packet) = channel.receive()? else {
             return Err(sent.err().unwrap_or_else(|| died(plan, child)));
         };
         match packet.kind {
+            sync::Kind::NetDevices => {
+                let path = format!("/proc/{}/ns/net", child.pid);
+                let namespace = File::open(&path).named(|| format!("open({path:?})"))?;
+                netdev::move_all(&plan.net_devices, namespace.as_fd())?;
+                channel.send(sync::Kind::Done, &[])?;
+            }
             sync::Kind::TimeOffsets => {
                 ids::shift_clocks(plan, child.pid)?;
                 let path = format!("/proc/{}/ns/time_for_children", child.pid);
@@ -116,13 +128,18 @@ fn set_limit(plan: &Plan, child: &Child, at: &[u8]) -> Result<()> {
 /// Clones a tree for the child, from within its mount namespace, where the kernel's locks on flags and covered mounts
 /// are in force, but with our privileges over the path.
 fn open_tree(child: &Child, request: &[u8]) -> Result<OwnedFd> {
-    let (recursive, path) = request.split_first().context("internal error: an empty request")?;
+    let (request, path) = request.split_first().context("internal error: an empty request")?;
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let here = Place::save()?;
     enter_namespace(child.pidfd.as_fd(), Kind::Mount.flag() as i32)?;
-    let tree = clone_tree(path, *recursive == 1);
+    let opened = if *request == sync::Request::Path as u8 {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))
+    } else {
+        clone_tree(path, *request == sync::Request::Trees as u8)
+    };
     here.return_to()?;
-    Ok(tree?)
+    Ok(opened?)
 }
 
 /// Mount namespace, root and working directory: setns(2) into a mount namespace resets the last two, and a chrooted

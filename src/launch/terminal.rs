@@ -18,7 +18,7 @@ pub struct Terminal {
     before: Option<Termios>,
     /// Typed, but not yet taken by the container.
     pub to_container: Vec<u8>,
-    pub input_open: bool,
+    input_open: bool,
 }
 
 const CHUNK: usize = 32 * 1024;
@@ -51,9 +51,14 @@ impl Terminal {
         Ok(())
     }
 
+    /// Whether there is more to read, and room for it.
+    pub fn wants_input(&self) -> bool {
+        self.input_open && self.to_container.len() < CHUNK
+    }
+
     /// Reads what was typed and passes it on as far as the container takes it.
     pub fn copy_in(&mut self) -> Result<()> {
-        if self.input_open && self.to_container.len() < CHUNK {
+        if self.wants_input() {
             let mut buffer = [0u8; 4096];
             match read(std::io::stdin().as_fd(), &mut buffer) {
                 // End of input is not the end of the terminal: its line discipline turns ^D into an end of file.

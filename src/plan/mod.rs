@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod devices;
+pub mod exec;
 pub mod hooks;
 pub mod idmap;
 pub mod lsm;
@@ -17,11 +18,12 @@ pub mod seccomp;
 pub mod sysctl;
 #[cfg(test)]
 mod testing;
+pub mod update;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use serde::Serialize;
 
 use crate::error::InputError;
@@ -42,6 +44,9 @@ pub struct Plan {
     /// The maps of a new user namespace; `None` when none is made.
     pub id_maps: Option<idmap::IdMaps>,
     pub cgroup: cgroup::CgroupPlan,
+    /// The limits in the document's words, less the device rules, for `update` to change; `cgroup` is what they come to.
+    #[serde(skip)]
+    pub resources: Option<LinuxResources>,
     pub net_devices: Vec<netdev::NetDevice>,
     pub rootfs: mounts::Rootfs,
     pub mounts: Vec<mounts::Mount>,
@@ -60,6 +65,23 @@ pub struct Plan {
     pub obstacles: Vec<InputError>,
     /// Give init a session keyring of its own (`--no-new-keyring` keeps the caller's).
     pub new_keyring: bool,
+}
+
+impl Plan {
+    /// The program gets a terminal.
+    pub fn wants_terminal(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.terminal)
+    }
+}
+
+impl Plan {
+    /// The cgroup namespace is made by clone3 itself, which on v2 has put init into its cgroup by then. On v1 and hybrid hosts
+    /// init joins first, or the v1 paths would not be `/` inside; and with a user namespace to join, that comes first.
+    pub fn clones_cgroup_namespace(&self) -> bool {
+        use namespaces::Kind;
+        let v2 = self.cgroup.place.kind == crate::cgroup::layout::Kind::V2;
+        v2 && self.namespaces.is_new(Kind::Cgroup) && self.namespaces.joined(Kind::User).is_none()
+    }
 }
 
 /// What the command line adds to the document.
@@ -105,6 +127,10 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
         oci_version: spec.version().clone(),
         bundle: options.bundle.clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+        resources: linux.and_then(|linux| linux.resources().clone()).map(|mut resources| {
+            resources.set_devices(None);
+            resources
+        }),
         net_devices: netdev::compile(spec, &namespaces, &mut obstacles)?,
         rootfs: mounts::rootfs(spec, options, &namespaces)?,
         mounts: mounts::compile(spec, options, &namespaces, id_maps.as_ref(), &cgroup, warn)?,

@@ -131,7 +131,7 @@ impl Namespaces {
 
     /// `CLONE_NEW*` of all that clone3(2) makes at once.
     ///
-    /// Left out are the cgroup namespace, whose root is where its maker is when it makes it (after the joins, then); a time
+    /// Left out are the cgroup namespace (see [`super::Plan::clones_cgroup_namespace`]); a time
     /// namespace with offsets, which must be written before a process runs in it; and, when a user namespace is joined,
     /// everything: it is to own the others.
     pub fn clone_flags(&self) -> u64 {

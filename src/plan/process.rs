@@ -1,7 +1,7 @@
 //! The program: what is executed, as whom, with what. Not for what depends on the container's files (where the program
 //! is found, its user's home).
 
-mod caps;
+pub(super) mod caps;
 mod sched;
 
 use std::collections::HashSet;

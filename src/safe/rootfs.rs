@@ -3,67 +3,108 @@
 //! shared volume, can lead to another place inside the root, never outside it (CVE-2021-30465, CVE-2024-45310,
 //! CVE-2026-41579).
 
-use std::fs::Permissions;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, SFlag, fstat};
-use pathrs::error::{Error, ErrorKind};
-use pathrs::flags::{OpenFlags, ResolverFlags};
-use pathrs::{InodeType, Root};
+use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::unistd::symlinkat;
 
+use crate::sys::openat2::{RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2};
 use crate::sys::{Named, SysError};
 
+/// How many dangling symlinks are followed on the way to one path; the kernel's own limit (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
 #[derive(Debug)]
-pub struct Rootfs(Root);
+pub struct Rootfs(OwnedFd);
 
 impl Rootfs {
     /// `fd` refers to the root directory (O_PATH will do).
     pub fn new(fd: OwnedFd) -> Self {
-        Self(Root::from_fd(fd))
+        Self(fd)
     }
 
     /// What `path` leads to, following symlinks inside the root; `None` if it does not exist.
     pub fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
-        found(self.0.resolve(path), "resolve", path)
+        self.resolve(path, 0)
     }
 
     /// As [`Rootfs::find`], but any symlink on the way is refused with ELOOP.
     pub fn find_without_symlinks(&self, path: &Path) -> Result<Option<OwnedFd>> {
-        let root = self.0.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
-        found(root.resolve_nofollow(path), "resolve without symlinks", path)
+        self.resolve(path, RESOLVE_NO_SYMLINKS)
+    }
+
+    fn resolve(&self, path: &Path, bounds: u64) -> Result<Option<OwnedFd>> {
+        match openat2(self.0.as_fd(), path, OFlag::O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | bounds) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(SysError { errno: Errno::ENOENT, .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The directory `path`, made with its parents (mode 0755) where missing.
     pub fn directory(&self, path: &Path) -> Result<OwnedFd> {
-        match self.find(path)? {
-            Some(fd) if file_type(&stat(fd.as_fd())?) == SFlag::S_IFDIR => Ok(fd),
-            Some(_) => Err(SysError::new(format!("mkdir({path:?})"), Errno::ENOTDIR).into()),
-            None => self
-                .0
-                .mkdir_all(path, &Permissions::from_mode(0o755))
-                .map(OwnedFd::from)
-                .map_err(|error| named(error, "mkdir_all", path).into()),
-        }
+        self.make(path, MAX_LINKS, &|parent, name| match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {
+                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                openat(parent, name, flags, Mode::empty()).named(|| format!("open({path:?}) in the rootfs"))
+            }
+            Err(errno) => Err(SysError::new(format!("mkdir({path:?}) in the rootfs"), errno)),
+        })
+        .and_then(|fd| match file_type(&stat(fd.as_fd())?) {
+            SFlag::S_IFDIR => Ok(fd),
+            _ => Err(SysError::new(format!("mkdir({path:?}) in the rootfs"), Errno::ENOTDIR).into()),
+        })
     }
 
     /// What is at `path`, whatever it is; an empty file (mode 0644) is made there if nothing is.
     pub fn file(&self, path: &Path) -> Result<OwnedFd> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        self.make(path, MAX_LINKS, &|parent, name| {
+            openat(parent, name, flags, Mode::from_bits_truncate(0o644))
+                .named(|| format!("create({path:?}) in the rootfs"))
+        })
+    }
+
+    /// Finds `path`, or makes its last component by `make` in the directory that holds it.
+    ///
+    /// A symlink to what does not exist is no obstacle: what it names is made, inside the root (images have such links, to
+    /// files below /run for one, and clients mount over them).
+    fn make(
+        &self,
+        path: &Path,
+        links: u32,
+        make: &dyn Fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, SysError>,
+    ) -> Result<OwnedFd> {
         if let Some(fd) = self.find(path)? {
             return Ok(fd);
         }
-        if let Some(parent) = path.parent() {
-            self.directory(parent)?;
+        let (parent, name) = self.parent(path)?;
+        match readlinkat(&parent, name) {
+            Ok(_) if links == 0 => Err(SysError::new(format!("open({path:?}) in the rootfs"), Errno::ELOOP).into()),
+            Ok(target) => {
+                let target = self.path_of(&parent)?.join(target);
+                let target = crate::plan::normalise(&target).context("internal error: a relative path")?;
+                self.make(&target, links - 1, make)
+            }
+            Err(_) => Ok(make(parent.as_fd(), name)?),
         }
-        let flags = OpenFlags::from_bits_retain((libc::O_CREAT | libc::O_NOFOLLOW | libc::O_CLOEXEC) as _);
-        self.0
-            .create_file(path, flags, &Permissions::from_mode(0o644))
-            .map(OwnedFd::from)
-            .map_err(|error| named(error, "create", path).into())
+    }
+
+    /// Where the directory is, seen from the root.
+    fn path_of(&self, directory: &OwnedFd) -> Result<PathBuf> {
+        let name = |fd: &OwnedFd| {
+            let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            std::fs::read_link(&link).named(|| format!("readlink({link:?})"))
+        };
+        let (root, directory) = (name(&self.0)?, name(directory)?);
+        match directory.strip_prefix(&root) {
+            Ok(below) => Ok(Path::new("/").join(below)),
+            Err(_) => bail!("{} is no longer inside of the root file system", directory.display()),
+        }
     }
 
     /// The directory that holds `path`'s last component (made where missing), and that component.
@@ -74,30 +115,26 @@ impl Rootfs {
     }
 
     /// Opens what is at `path`, which must satisfy `check` before anything is opened for real: opening a device has
-    /// effects.
+    /// effects. `/proc` must still be the host's.
     pub fn open_checked(
         &self,
         path: &Path,
         flags: OFlag,
         check: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
     ) -> Result<OwnedFd> {
-        let handle = self.find(path)?.ok_or_else(|| SysError::new(format!("open({path:?})"), Errno::ENOENT))?;
+        let handle =
+            self.find(path)?.ok_or_else(|| SysError::new(format!("open({path:?}) in the rootfs"), Errno::ENOENT))?;
         check(handle.as_fd())?;
-        let flags = OpenFlags::from_bits_retain(flags.bits() as _);
-        pathrs::Handle::from_fd(handle)
-            .reopen(flags)
-            .map(OwnedFd::from)
-            .map_err(|error| named(error, "open", path).into())
+        let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        Ok(open(link.as_str(), flags, Mode::empty()).named(|| format!("open({path:?}) in the rootfs"))?)
     }
 
     /// Makes the symlink `path` → `target` unless something is there already.
     pub fn symlink(&self, path: &Path, target: &Path) -> Result<()> {
-        if let Some(parent) = path.parent() {
-            self.directory(parent)?;
-        }
-        match self.0.create(path, &InodeType::Symlink(PathBuf::from(target))) {
-            Err(error) if errno(&error) == Some(Errno::EEXIST) => Ok(()),
-            result => result.map_err(|error| named(error, "symlink", path).into()),
+        let (parent, name) = self.parent(path)?;
+        match symlinkat(target, &parent, name) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(SysError::new(format!("symlink({path:?}) in the rootfs"), errno).into()),
         }
     }
 }
@@ -116,27 +153,4 @@ pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat> {
 /// The file's type bits (`S_IFMT`).
 pub fn file_type(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
-}
-
-fn found(result: Result<pathrs::Handle, Error>, call: &str, path: &Path) -> Result<Option<OwnedFd>> {
-    match result {
-        Ok(handle) => Ok(Some(handle.into())),
-        Err(error) if errno(&error) == Some(Errno::ENOENT) => Ok(None),
-        Err(error) => Err(named(error, call, path).into()),
-    }
-}
-
-fn errno(error: &Error) -> Option<Errno> {
-    match error.kind() {
-        ErrorKind::OsError(Some(errno)) => Some(Errno::from_raw(errno)),
-        _ => None,
-    }
-}
-
-/// pathrs' error as a call with its path; what is no errno is a safety violation, which reads as EXDEV.
-fn named(error: Error, call: &str, path: &Path) -> SysError {
-    match errno(&error) {
-        Some(errno) => SysError::new(format!("{call}({path:?}) in the rootfs"), errno),
-        None => SysError::new(format!("{call}({path:?}) in the rootfs: {error}"), Errno::EXDEV),
-    }
 }

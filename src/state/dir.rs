@@ -6,6 +6,7 @@
 //!             exec.fifo    init waits here for `start`
 //!             exec.log     what init has to say after that
 //!             notify/      the sd_notify socket, if asked for
+//!             seccomp.bpf  the filter, for processes that join later
 //! ```
 
 use std::fs::{DirBuilder, File, Permissions};
@@ -25,6 +26,7 @@ use crate::sys::{self, Named};
 pub const FIFO: &str = "exec.fifo";
 pub const LOG: &str = "exec.log";
 pub const NOTIFY: &str = "notify";
+pub const SECCOMP: &str = "seccomp.bpf";
 
 #[derive(Debug)]
 pub struct Dir {

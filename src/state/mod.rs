@@ -29,8 +29,14 @@ pub struct Container {
     pub record: Record,
 }
 
+/// What else is in the state root, below a name that would be an id: the compiled seccomp filters.
+const CACHE: &str = ".cache";
+
 /// Refuses what is no container id: runc's rule, at least one of `[0-9A-Za-z_+.-]`, and neither `.` nor `..`.
 pub fn validate_id(id: &str) -> Result<()> {
+    if id == CACHE {
+        return Err(InputError::new("container ID", "is the name of the runtime's cache").hint("use another").into());
+    }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
     if id.is_empty() || id == "." || id == ".." || !id.chars().all(legal) {
         return Err(InputError::new("container ID", "invalid container ID format")
@@ -83,8 +89,7 @@ impl Container {
         names.sort();
         let ids = names.iter().filter_map(|name| name.to_str()).filter(|name| validate_id(name).is_ok());
         let mut containers = Vec::new();
-        // Ours begin with a dot: a cache, not a container.
-        for id in ids.filter(|id| !id.starts_with('.')) {
+        for id in ids {
             match Self::find(root, id) {
                 Ok(Some(container)) => containers.push(container),
                 // Removed meanwhile, or not a container yet.
@@ -104,17 +109,23 @@ impl Container {
         status::of(self)
     }
 
-    /// Sends `signal` to init, or to every process when they are not init's to take down with it: without a pid namespace
-    /// of its own the container's processes outlive init.
+    /// Sends `signal` to init, or with `all` to every process. SIGKILL reaches every process anyway: without a pid namespace
+    /// of its own the container's others do not end with init.
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
-        if all || !self.record.own_pid_namespace {
+        if all || (signal == libc::SIGKILL && !self.record.own_pid_namespace) {
             return self.record.cgroup().kill(signal);
         }
         let init = self.init()?.context("container not running")?;
         match pidfd_send_signal(init.as_fd(), signal) {
             Err(SysError { errno: Errno::ESRCH, .. }) => bail!("container not running"),
-            result => Ok(result?),
+            result => result?,
         }
+        // A frozen v1 process does not even notice SIGKILL.
+        let cgroup = self.record.cgroup();
+        if signal == libc::SIGKILL && cgroup.is_frozen()? {
+            cgroup.thaw()?;
+        }
+        Ok(())
     }
 
     /// Kills what is left of the container and waits for its end.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use super::Dir;
 use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::plan::cgroup::Place;
+use crate::plan::exec::Base;
 use crate::plan::hooks::{Hook, Hooks};
 use crate::plan::namespaces::Kind;
 
@@ -29,10 +31,15 @@ pub struct Record {
     pub created: String,
     pub annotations: BTreeMap<String, String>,
     pub cgroup: Place,
+    /// The limits in force: the document's, as changed by `update`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<LinuxResources>,
     /// False when the container shares a pid namespace: then its processes do not end with init.
     pub own_pid_namespace: bool,
     /// Those that later commands run.
     pub hooks: LateHooks,
+    /// What `exec` needs.
+    pub exec: Base,
 }
 
 /// Init, so that a reused pid is never taken for it.
@@ -70,8 +77,10 @@ impl Record {
             created,
             annotations: plan.annotations.clone(),
             cgroup: plan.cgroup.place.clone(),
+            resources: plan.resources.clone(),
             own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
             hooks: LateHooks::from(&plan.hooks),
+            exec: Base::of(plan),
         }
     }
 

@@ -6,8 +6,10 @@ pub mod bpf;
 pub mod mount;
 pub mod net;
 pub mod netlink;
+pub mod openat2;
 pub mod process;
 pub mod seccomp;
+pub mod timer;
 pub mod tty;
 
 use std::fmt;

@@ -76,7 +76,7 @@ fn a_limit_below_the_usage_is_refused_with_both_numbers() {
             assert!(error.starts_with("memory.limit: write \"4096\" to memory.limit_in_bytes: "), "{error}");
             assert!(error.contains("(hint: unable to set memory limit to 4096 (current usage: "), "{error}");
         }
-        Ok(()) => println!("SKIP: this host reclaimed 30 MB"),
+        Ok(_) => println!("SKIP: this host reclaimed 30 MB"),
     }
 }
 
@@ -173,8 +173,8 @@ fn io_limits_reach_the_device() {
     }
     let bfq = cgroup.dir("io").join("io.bfq.weight").exists();
     match cgroup.0.apply(&update(json!({ "blockIO": { "weight": 500 } }))) {
-        Ok(()) if v2 && !bfq => assert_eq!(cgroup.read("io", "io.weight"), "default 4950"),
-        Ok(()) => {}
+        Ok(_) if v2 && !bfq => assert_eq!(cgroup.read("io", "io.weight"), "default 4950"),
+        Ok(_) => {}
         Err(e) => assert!(format!("{e:#}").contains("blockIO.weight: write \"500\" to "), "{e:#}"),
     }
 }

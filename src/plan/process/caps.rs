@@ -35,6 +35,18 @@ pub fn compile(sets: &LinuxCapabilities, warn: &mut Vec<String>) -> Result<Capab
     Ok(caps)
 }
 
+/// One name, with or without `CAP_`, in any case, as its bit.
+///
+/// # Errors
+/// A name that nobody knows.
+pub fn bit(at: &str, name: &str) -> Result<u64> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    caps::Capability::from_str(&full)
+        .map(|cap| cap.bitmask())
+        .map_err(|_| InputError::new(at, format!("unknown capability {name:?}")).hint("use a name such as CAP_NET_RAW"))
+}
+
 fn bits(set: &str, given: &Option<oci_spec::runtime::Capabilities>) -> Result<u64> {
     given.iter().flatten().try_fold(0, |bits, capability| {
         let name = format!("CAP_{capability}");

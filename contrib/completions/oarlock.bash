@@ -1,0 +1,72 @@
+# bash completion for oarlock; install as /usr/share/bash-completion/completions/oarlock
+
+_oarlock_ids() {
+    local root=()
+    local i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            --root) root=(--root "${COMP_WORDS[i + 1]}") ;;
+        esac
+    done
+    oarlock "${root[@]}" list --quiet 2>/dev/null
+}
+
+_oarlock() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+    local commands="create start run state kill delete exec list ps pause resume update events spec features plan help"
+    local globals="--root --log --log-format --debug --log-level --systemd-cgroup --rootless --version --help"
+    local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
+    local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit"
+    local command='' i words=''
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            --root | --log | --log-format | --log-level | --rootless) ((i++)) ;;
+            -*) ;;
+            *) command=${COMP_WORDS[i]}; break ;;
+        esac
+    done
+
+    case $prev in
+        --root | --bundle | -b) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+        --log | --config | --console-socket | --pid-file | --pidfd-socket | --process | -p | --resources | -r) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        --log-format) words="text json" ;;
+        --log-level) words="error warning info debug" ;;
+        --rootless) [ "$command" = spec ] || words="true false auto" ;;
+        --format | -f)
+            case $command$prev in
+                list* | ps*) words="table json" ;;
+                plan--format) words="text json" ;;
+                *) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+            esac
+            ;;
+    esac
+
+    if [ -z "$words" ]; then
+        case $command in
+            '') words="$commands $globals" ;;
+            create) words=$create ;;
+            run) words="$create --detach --keep --no-subreaper" ;;
+            start | state | pause | resume) words=$(_oarlock_ids) ;;
+            exec) words="--process --tty --detach --env --user --additional-gids --cwd --cap --process-label --apparmor --no-new-privs --console-socket --pidfd-socket --pid-file --cgroup --ignore-paused --preserve-fds $(_oarlock_ids)" ;;
+            ps) words="--format $(_oarlock_ids)" ;;
+            update) words="$update $(_oarlock_ids)" ;;
+            events) words="--stats --interval $(_oarlock_ids)" ;;
+            kill)
+                words="--all $(_oarlock_ids)"
+                [ "$prev" = kill ] || words="$words HUP INT QUIT KILL USR1 USR2 TERM STOP CONT"
+                ;;
+            delete) words="--force $(_oarlock_ids)" ;;
+            list) words="--format --quiet" ;;
+            spec) words="--bundle --rootless" ;;
+            plan)
+                words="--config --format"
+                [[ $cur == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; }
+                ;;
+            help) words=$commands ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _oarlock oarlock

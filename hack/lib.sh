@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# What the scripts here share: Debian packages and the Rust toolchain. Sourced, not run.
+
+# as_root COMMAND…: run it as root, by sudo for everyone else.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        echo "${0##*/}: this needs root, and there is no sudo: $*" >&2
+        return 1
+    fi
+}
+
+# need_packages PACKAGE…: install those that are missing. Package lists are fetched only if one is.
+need_packages() {
+    local package missing=()
+    if ! command -v dpkg-query >/dev/null; then
+        echo "not a Debian system: make sure that you have what these Debian packages hold: $*" >&2
+        return 0
+    fi
+    for package in "$@"; do
+        # The command fails, and prints nothing, for a package that dpkg has never heard of.
+        case "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" in
+            installed) ;;
+            *) missing+=("$package") ;;
+        esac
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    echo "installing: ${missing[*]}"
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# need_rust: put cargo in PATH, or say how to get it.
+need_rust() {
+    if ! command -v cargo >/dev/null && [ -r "${CARGO_HOME:-$HOME/.cargo}/env" ]; then
+        # shellcheck source=/dev/null
+        . "${CARGO_HOME:-$HOME/.cargo}/env"
+    fi
+    if ! command -v cargo >/dev/null; then
+        echo "${0##*/}: no cargo. Install Rust $(rust_version) or newer: https://rustup.rs" >&2
+        return 1
+    fi
+}
+
+# rust_version: the oldest Rust that builds this tree.
+rust_version() {
+    sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml
+}

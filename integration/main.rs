@@ -1,0 +1,37 @@
+//! Black-box tests: they drive a runtime binary from outside and look at what its containers see and what the
+//! host keeps. One test binary, so that it links once; README.md says how to point it at another runtime.
+
+#[macro_use]
+mod harness;
+
+mod bad_input;
+mod cgroups;
+mod cli;
+mod debian;
+mod devices;
+mod events;
+mod exec;
+mod exec_process;
+mod exec_security;
+mod exec_tty;
+mod filesystems;
+mod hooks;
+mod inherited;
+mod kill;
+mod lifecycle;
+mod masked;
+mod mounts;
+mod namespaces;
+mod pause;
+mod plan;
+mod privileges;
+mod process;
+mod ps;
+mod rootfs;
+mod run;
+mod seccomp;
+mod security;
+mod state;
+mod tty;
+mod update;
+mod uts;

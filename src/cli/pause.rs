@@ -1,0 +1,29 @@
+//! `oarlock pause ID`: stop every process of a container where it stands.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use super::Global;
+use crate::state::{Container, Status};
+
+/// Freeze all processes of a container
+#[derive(Debug, clap::Args)]
+pub struct Pause {
+    /// Name of the container
+    #[arg(value_name = "CONTAINER-ID")]
+    id: String,
+}
+
+pub fn run(args: Pause, global: &Global) -> Result<ExitCode> {
+    let pause = || {
+        let container = Container::load_locked(&global.root, &args.id)?;
+        match container.status()? {
+            Status::Created | Status::Running => container.record.cgroup().freeze(),
+            // runc says this of a paused one, too.
+            _ => bail!("container not running"),
+        }
+    };
+    pause().with_context(|| format!("pause {}", args.id))?;
+    Ok(ExitCode::SUCCESS)
+}
