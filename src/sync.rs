@@ -26,15 +26,12 @@
 //! At any point the child may send `Failed(phase, text)` and end; the parent may go away, which the child sees as an end
 //! of file and takes as the order to end too: a container that is not in `state.json` does not live.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
-    socketpair,
-};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair};
 
 /// What is on the wire: the first byte of each packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +104,15 @@ impl Channel {
     /// # Errors
     /// EPIPE when the other half is gone.
     pub fn send(&self, kind: Kind, body: &[u8]) -> Result<()> {
-        self.send_with(kind, body, None)
+        // write(2), which every seccomp filter has to allow, and not sendmsg(2).
+        let packet = [&[kind as u8], body].concat();
+        loop {
+            match nix::unistd::write(&self.0, &packet) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("write to the other half of the runtime"),
+            }
+        }
     }
 
     pub fn send_with(&self, kind: Kind, body: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
@@ -125,38 +130,43 @@ impl Channel {
         }
     }
 
+    /// The kind of the next packet, which has neither body nor descriptor; `None` when the other half is gone.
+    pub fn receive_plain(&self) -> Result<Option<Kind>> {
+        let mut packet = [0u8; 1];
+        loop {
+            match nix::unistd::read(&self.0, &mut packet) {
+                Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
+                Ok(_) => return kind(packet[0]).map(Some),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno).context("read from the other half of the runtime"),
+            }
+        }
+    }
+
     /// The next packet; `None` when the other half is gone.
     pub fn receive(&self) -> Result<Option<Packet>> {
         let mut buffer = vec![0u8; MAX_PACKET];
-        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
         let (bytes, fd) = loop {
-            let mut iov = [IoSliceMut::new(&mut buffer)];
-            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut iov, Some(&mut control), flags) {
-                Ok(message) => {
-                    let fd = message.cmsgs().ok().and_then(|mut messages| {
-                        messages.find_map(|message| match message {
-                            ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-                            _ => None,
-                        })
-                    });
-                    break (message.bytes, fd);
-                }
+            match crate::sys::receive(self.0.as_fd(), &mut buffer) {
+                Ok(received) => break received,
                 Err(Errno::EINTR) => {}
                 // The other half died with packets of ours unread.
                 Err(Errno::ECONNRESET) => return Ok(None),
                 Err(errno) => return Err(errno).context("recvmsg from the other half of the runtime"),
             }
         };
-        let fd = fd.map(crate::sys::own);
         if bytes == 0 {
             return Ok(None);
         }
-        let Some(&kind) = KINDS.iter().find(|&&kind| kind as u8 == buffer[0]) else {
-            bail!("unknown packet {} from the other half of the runtime", buffer[0]);
-        };
         let body = buffer[1..bytes].to_vec();
-        Ok(Some(Packet { kind, body, fd }))
+        Ok(Some(Packet { kind: kind(buffer[0])?, body, fd }))
+    }
+}
+
+fn kind(byte: u8) -> Result<Kind> {
+    match KINDS.iter().find(|&&kind| kind as u8 == byte) {
+        Some(kind) => Ok(*kind),
+        None => bail!("unknown packet {byte} from the other half of the runtime"),
     }
 }
 

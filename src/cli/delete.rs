@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use super::Global;
-use crate::state::{Container, Dir, Status, validate_id};
+use crate::state::{Container, Dir, Record, Status, validate_id};
 use crate::sys::process::{CloseRange, close_from};
 
 /// Remove a container
@@ -38,23 +38,25 @@ fn stopped(id: &str, global: &Global) -> Result<()> {
     container.destroy(|text| global.log.warning(&text))
 }
 
-/// Also what a killed `create` has left: a directory without a record, or with one that cannot be read.
+/// Also what a killed `create` has left: a directory without a record. One with a record that cannot be read is kept: what
+/// it tells of may be running.
 fn force(id: &str, global: &Global) -> Result<()> {
     validate_id(id)?;
     let Some(mut dir) = Dir::open(&global.root, id)? else { return Ok(()) };
-    if !dir.lock()? {
+    if !dir.try_lock()? {
+        // Another verb waits for the container, a `start` for its hooks perhaps: without init it comes to an end.
+        if let Some(container) =
+            Container::load(&global.root, id).ok().filter(|container| container.record.init.is_some())
+        {
+            container.kill_and_wait()?;
+        }
+        dir.lock()?;
+    }
+    if !dir.exists()? {
         return Ok(());
     }
-    drop(dir);
-    match Container::load_locked(&global.root, id) {
-        Ok(container) => {
-            container.kill_and_wait()?;
-            container.destroy(|text| global.log.warning(&text))
-        }
-        Err(error) => {
-            let Some(dir) = Dir::open(&global.root, id)? else { return Ok(()) };
-            global.log.warning(&format!("delete {id}: {error:#}; removing what is left of its state"));
-            dir.remove()
-        }
-    }
+    let Some(record) = Record::read(&dir)? else { return dir.remove() };
+    let container = Container { dir, record };
+    container.kill_and_wait()?;
+    container.destroy(|text| global.log.warning(&text))
 }

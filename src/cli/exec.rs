@@ -130,7 +130,8 @@ fn exec(args: &Exec, global: &Global) -> Result<u8> {
     let master = ours.map(|socket| console::receive_master(socket.as_fd())).transpose()?;
     let terminal = master.map(Terminal::new).transpose()?;
     let child = joined.execute()?;
-    Foreground { pid: child.pid, pidfd: child.pidfd, signals, terminal, notify: None }.wait()
+    Foreground { pid: child.pid, pidfd: child.pidfd, signals, terminal, notify: None }
+        .wait(&|text| global.log.warning(&text))
 }
 
 impl Exec {

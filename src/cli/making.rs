@@ -115,9 +115,14 @@ pub fn shield(preserve_fds: u32, listen_fds: u32, global: &Global) -> Result<u32
     Ok(count)
 }
 
-/// How many sockets a service manager passed to us for the container (sd_listen_fds(3)).
+/// How many sockets a service manager passed to us for the container (sd_listen_fds(3)). Those of another process, as
+/// LISTEN_PID says, are not ours; without LISTEN_PID they are taken for ours, as crun does.
 pub fn listen_fds() -> u32 {
-    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    if number("LISTEN_PID").is_some_and(|pid| pid != std::process::id()) {
+        return 0;
+    }
+    number("LISTEN_FDS").unwrap_or(0)
 }
 
 /// Where our caller wants to hear that the container is ready (sd_notify(3)).

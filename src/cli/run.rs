@@ -9,7 +9,9 @@ use super::Global;
 use super::making::{self, Making};
 use crate::launch::notify::Notify;
 use crate::launch::run::Foreground;
+use crate::launch::terminal::Terminal;
 use crate::launch::{Created, console, signals, start};
+use crate::plan::Plan;
 use crate::sys::process::set_subreaper;
 
 /// Make a container and run its program
@@ -48,50 +50,53 @@ pub fn run(args: Run, global: &Global) -> Result<ExitCode> {
 }
 
 fn detached(created: Created, global: &Global) -> Result<ExitCode> {
-    let notify = Notify::listen(&created.container.dir, making::notify_socket().as_deref())?;
-    let (created, pid) = started(created, global)?;
+    let pid = created.pid;
+    let notify = match start_it(&created) {
+        Ok(notify) => notify,
+        Err(error) => return Err(give_up(created, error, global)),
+    };
     if let Some(notify) = notify {
         notify.forward_ready(pid, created.pidfd.as_fd())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Starts the program, with a notify socket to listen at if there is one.
+fn start_it(created: &Created) -> Result<Option<Notify>> {
+    let container = &created.container;
+    let notify = Notify::listen(&container.dir, making::notify_socket().as_deref())?;
+    start::waiting(container)?.start(container)?;
+    start::poststart(container)?;
+    Ok(notify)
+}
+
 /// A container that could not be started is of no use to anyone: it goes.
-fn started(created: Created, global: &Global) -> Result<(Created, i32)> {
-    let pid = created.pid;
-    if let Err(error) = start::start(&created.container) {
-        destroy(created, global)?;
-        return Err(error);
-    }
-    Ok((created, pid))
+fn give_up(created: Created, error: anyhow::Error, global: &Global) -> anyhow::Error {
+    created.container.end(|text| global.log.warning(&text));
+    error
 }
 
-fn destroy(created: Created, global: &Global) -> Result<()> {
-    created.container.kill_and_wait()?;
-    created.container.destroy(|text| global.log.warning(&text))
-}
-
-fn foreground(args: &Run, plan: &crate::plan::Plan, global: &Global) -> Result<ExitCode> {
+fn foreground(args: &Run, plan: &Plan, global: &Global) -> Result<ExitCode> {
     let local = plan.wants_terminal().then(console::local).transpose()?;
     let (ours, theirs) = local.unzip();
     let created = args.making.create(plan, theirs, global)?;
-    let master = ours.map(|socket| console::receive_master(socket.as_fd())).transpose()?;
-    // Blocked from here on, so that none is lost between the start and the wait; the container's own mask is empty.
-    let signals = signals::all()?;
-    let notify = Notify::listen(&created.container.dir, making::notify_socket().as_deref())?;
-    let terminal = master.map(crate::launch::terminal::Terminal::new).transpose()?;
-    let (created, pid) = started(created, global)?;
-    let Created { mut container, pidfd, .. } = created;
+    let prepare = || {
+        let master = ours.map(|socket| console::receive_master(socket.as_fd())).transpose()?;
+        // Blocked from here on, so that none is lost between the start and the wait; the container's own mask is empty.
+        let signals = signals::all()?;
+        let terminal = master.map(Terminal::new).transpose()?;
+        Ok((signals, terminal, start_it(&created)?))
+    };
+    let (signals, terminal, notify) = match prepare() {
+        Ok(ready) => ready,
+        Err(error) => return Err(give_up(created, error, global)),
+    };
+    let Created { mut container, pid, pidfd } = created;
     container.dir.unlock()?;
-    let code = Foreground { pid, pidfd, signals, terminal, notify }.wait()?;
-    if args.keep {
-        return Ok(ExitCode::from(code));
+    let code = Foreground { pid, pidfd, signals, terminal, notify }.wait(&|text| global.log.warning(&text))?;
+    // Deleted by somebody else meanwhile, if the lock finds nothing.
+    if !args.keep && container.dir.lock()? {
+        container.end(|text| global.log.warning(&text));
     }
-    if !container.dir.lock()? {
-        // Deleted by somebody else meanwhile.
-        return Ok(ExitCode::from(code));
-    }
-    container.record.cgroup().kill(libc::SIGKILL)?;
-    container.destroy(|text| global.log.warning(&text))?;
     Ok(ExitCode::from(code))
 }

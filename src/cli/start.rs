@@ -1,5 +1,6 @@
 //! `oarlock start ID`: let the created container run its program.
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -23,14 +24,19 @@ pub fn run(args: Start, global: &Global) -> Result<ExitCode> {
     close_from(3, CloseRange::OnExec)?;
     let start = || {
         let container = Container::load_locked(&global.root, &args.id)?;
+        let waiting = launch::start::waiting(&container)?;
         let notify = Notify::listen(&container.dir, making::notify_socket().as_deref())?;
         let init = container.init()?;
-        launch::start::start(&container)?;
         let pid = container.record.init.map_or(0, |init| init.pid);
+        waiting.start(&container)?;
+        if let Err(error) = launch::start::poststart(&container) {
+            container.end(|text| global.log.warning(&text));
+            return Err(error);
+        }
         // Others may act on the container while we wait for it to be ready.
         drop(container);
         match (notify, init) {
-            (Some(notify), Some(init)) => notify.forward_ready(pid, std::os::fd::AsFd::as_fd(&init)),
+            (Some(notify), Some(init)) => notify.forward_ready(pid, init.as_fd()),
             _ => Ok(()),
         }
     };

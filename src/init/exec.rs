@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -15,8 +15,7 @@ use super::{Init, identity};
 use crate::hooks;
 use crate::plan::process::Process;
 use crate::safe::rootfs::file_type;
-use crate::sync;
-use crate::sys::process::{self, close_all_but, exit_now, reset_signals};
+use crate::sys::process::{self, exit_now, reset_signals};
 use crate::sys::{SysError, errno_text};
 
 /// What execve(2) gets.
@@ -93,8 +92,7 @@ fn executable(path: &str) -> Result<(), String> {
 /// The last phase: tells the parent that the container is made, waits for `start`, executes the program. Its errors
 /// after that go to the exec log (`launch/start.rs` reads it).
 pub fn wait_for_start(init: &mut Init<'_>) -> Result<()> {
-    close_all_but_own(init)?;
-    init.inherited.wire.ask(sync::Kind::Ready, &[], sync::Kind::Committed)?;
+    init.inherited.wire.ready()?;
     let start = read_byte(&init.inherited.exec_fifo);
     let log = init.inherited.exec_log.as_fd();
     if let Err(errno) = start.and_then(|()| write(log, b"A").map(drop)) {
@@ -131,12 +129,4 @@ fn execute(init: &mut Init<'_>) -> Result<Infallible> {
     let program = init.program.take().context("internal error: no program")?;
     let flags = init.plan.seccomp.as_ref().map(|filter| filter.flags);
     program.run(process, flags, &mut init.inherited.wire)
-}
-
-/// Closes every descriptor but the program's (0 to 2 and those preserved) and the three that we still need, which close
-/// by themselves at execve(2).
-fn close_all_but_own(init: &Init<'_>) -> Result<()> {
-    let inherited = &init.inherited;
-    let own = [inherited.wire.as_fd().as_raw_fd(), inherited.exec_fifo.as_raw_fd(), inherited.exec_log.as_raw_fd()];
-    Ok(close_all_but(3 + inherited.preserve_fds as RawFd, own.to_vec())?)
 }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +18,7 @@ use crate::plan::process::{Capabilities, Process};
 use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sync;
-use crate::sys::process::{self, SchedAttr};
+use crate::sys::process::{self, SchedAttr, close_all_but};
 use crate::sys::{Named, SysError, current_dir};
 
 /// The highest capability that a kernel may know.
@@ -34,6 +34,9 @@ pub struct Candidate<'a> {
     pub terminal: Option<OwnedFd>,
     /// The private procfs, if there is one already.
     pub procfs: Option<Procfs>,
+    /// Descriptors that are still needed, besides the program's (0 to 2 and those preserved) and the wire's.
+    pub keep: Vec<RawFd>,
+    pub preserve_fds: u32,
 }
 
 /// The phase of that name.
@@ -45,6 +48,8 @@ pub fn assume(init: &mut Init<'_>) -> Result<()> {
         wire: &mut init.inherited.wire,
         terminal: init.terminal.take(),
         procfs: init.procfs.take(),
+        keep: vec![init.inherited.exec_fifo.as_raw_fd(), init.inherited.exec_log.as_raw_fd()],
+        preserve_fds: init.inherited.preserve_fds,
     };
     init.program = Some(candidate.assume()?);
     Ok(())
@@ -64,9 +69,13 @@ impl Candidate<'_> {
         self.procfs = None;
         let home = home(process.uid)?;
         let entered = enter_directory(&process.cwd);
+        umask(Mode::from_bits_truncate(process.umask));
         if self.seccomp.is_some() {
             self.wire.wait_for_filter()?;
         }
+        // What is left of our own closes by itself at execve(2).
+        self.keep.push(self.wire.as_fd().as_raw_fd());
+        close_all_but(3 + self.preserve_fds as RawFd, self.keep)?;
         if process.no_new_privileges {
             process::set_no_new_privileges()?;
         } else {
@@ -80,7 +89,6 @@ impl Candidate<'_> {
             Err(error) if is_refusal(&error) => enter_directory(&process.cwd)?,
             entered => entered?,
         }
-        umask(Mode::from_bits_truncate(process.umask));
         exec::Program::find(process, home)
     }
 

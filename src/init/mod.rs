@@ -27,7 +27,7 @@ use crate::safe::rootfs::Rootfs;
 use crate::state::view::HookState;
 use crate::sync;
 use crate::sys;
-use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
+use crate::sys::process::{close_all_but, end_on_signals, exit_now, set_name, set_undumpable};
 use wire::Wire;
 
 /// One phase of the child's life: its name in errors and traces, what does it, and what it is about to do in words.
@@ -97,6 +97,7 @@ pub struct Init<'a> {
 pub fn run(plan: &Plan, inherited: Inherited) -> ! {
     // Above all the parent's end of the channel: while we held a copy, the parent's death would go unnoticed.
     let closed = inherited.close_others();
+    end_on_signals();
     inherited.wire.report_panics();
     let mut init = Init { plan, inherited, rootfs: None, procfs: None, terminal: None, program: None };
     if let Err(error) = closed {

@@ -40,6 +40,17 @@ impl Wire {
         self.expect(answer)
     }
 
+    /// Tells the parent that all is made, and waits until that is on record. By read(2) and write(2) alone: a seccomp
+    /// filter may be in force by now.
+    pub fn ready(&mut self) -> Result<()> {
+        self.channel.send(Kind::Ready, &[])?;
+        match self.channel.receive_plain()? {
+            Some(Kind::Committed) => Ok(()),
+            Some(other) => bail!("internal error: expected Committed from the parent, got {other:?}"),
+            None => exit_now(1),
+        }
+    }
+
     /// Waits for the filter, if it has not come yet.
     pub fn wait_for_filter(&mut self) -> Result<()> {
         if self.filter.is_none() {

@@ -86,7 +86,15 @@ impl Joining<'_> {
             process.env.push(format!("LISTEN_PID={}", std::process::id()));
         }
         let seccomp = self.base.seccomp;
-        let candidate = Candidate { process: &process, wire: &mut self.wire, seccomp, terminal, procfs: None };
+        let candidate = Candidate {
+            process: &process,
+            seccomp,
+            terminal,
+            procfs: None,
+            keep: Vec::new(),
+            preserve_fds: self.preserve_fds,
+            wire: &mut self.wire,
+        };
         let program: exec::Program = candidate.assume()?;
         program.run(&process, seccomp, &mut self.wire)
     }

@@ -167,6 +167,7 @@ pub fn through_middle(birth: impl FnOnce() -> Result<i32>) -> Result<Child> {
             let pid = i32::from_ne_bytes(pid);
             Ok(Child { pid, pidfd: pidfd_open(pid)? })
         }
+        _ if said.is_empty() => bail!("the process that enters the user namespace died (wait status {status:#x})"),
         _ => bail!("{}", String::from_utf8_lossy(&said)),
     }
 }

@@ -1,13 +1,10 @@
 //! Where a container's terminal goes: `--console-socket`, or this process in a foreground `run`.
 
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, socketpair,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::sockets;
 use crate::error::InputError;
@@ -59,17 +56,6 @@ pub fn send_master(socket: BorrowedFd<'_>, master: BorrowedFd<'_>) -> Result<()>
 }
 
 pub fn receive_master(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let mut name = [0u8; 64];
-    let mut iov = [IoSliceMut::new(&mut name)];
-    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
-        .named(|| "recvmsg(terminal)".to_owned())?;
-    message
-        .cmsgs()
-        .named(|| "recvmsg(terminal)".to_owned())?
-        .find_map(|message| match message {
-            ControlMessageOwned::ScmRights(fds) => fds.first().map(|fd| crate::sys::own(*fd)),
-            _ => None,
-        })
-        .context("internal error: no terminal came from init")
+    let (_, fd) = crate::sys::receive(socket, &mut [0u8; 64]).named(|| "recvmsg(terminal)".to_owned())?;
+    fd.context("internal error: no terminal came from init")
 }

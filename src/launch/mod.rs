@@ -19,7 +19,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::cgroup::Cgroup;
 use crate::error::InputError;
@@ -174,9 +173,7 @@ impl Making<'_> {
 /// Every descriptor that is to be kept must be there: a number off by one would hand the program some other file.
 pub fn check_preserved(count: u32) -> Result<()> {
     for fd in 3..3 + count as i32 {
-        // Not owned here, and not closed: it is the caller's.
-        let open = fcntl(crate::sys::borrow(fd), FcntlArg::F_GETFD);
-        if open.is_err() {
+        if !crate::sys::is_open(fd) {
             return Err(InputError::new(
                 "--preserve-fds",
                 format!("{count} are asked for, but descriptor {fd} is not open"),

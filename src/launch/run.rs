@@ -30,7 +30,7 @@ fn watch<'fd>(fds: &mut Vec<PollFd<'fd>>, fd: Option<PollFd<'fd>>) -> Option<usi
 
 impl Foreground {
     /// Waits for init's end and returns the exit status for a shell: its own, or 128 plus the signal's number.
-    pub fn wait(mut self) -> Result<u8> {
+    pub fn wait(mut self, warn: &dyn Fn(String)) -> Result<u8> {
         let mut exited = false;
         while !exited {
             let stdin = std::io::stdin();
@@ -65,9 +65,15 @@ impl Foreground {
             }
             if is_ready(notify)
                 && let Some(notify) = &self.notify
-                && notify.forward_one(None)?
             {
-                self.notify = None;
+                // The container runs whether or not anybody hears that it is ready.
+                let done = notify.forward_one(None).unwrap_or_else(|error| {
+                    warn(format!("NOTIFY_SOCKET: {error:#}"));
+                    true
+                });
+                if done {
+                    self.notify = None;
+                }
             }
         }
         self.end()

@@ -43,7 +43,7 @@ pub fn connect_pidfd(path: &Path) -> Result<OwnedFd> {
 
 /// Sends init's pidfd with the word that runc sends beside it.
 pub fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
-    send(socket, "pidfd", pidfd)
+    send(socket, "standard", pidfd)
 }
 
 /// Sends one descriptor, and `name` as the data that SCM_RIGHTS needs (unix(7)).

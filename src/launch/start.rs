@@ -23,20 +23,31 @@ use crate::state::view::HookState;
 use crate::state::{Container, Status};
 use crate::sys::{Named, SysError};
 
-/// Starts the program of a created container and runs the poststart hooks. The caller holds the container's lock.
+/// A created container whose init waits.
+pub struct Waiting(OwnedFd);
+
+/// Makes sure that the container can be started.
 ///
 /// # Errors
-/// In runc's words when the container is not `created`; init's own words when the program could not be executed. If a
-/// poststart hook fails the container is killed (runtime-spec, lifecycle 9).
-pub fn start(container: &Container) -> Result<()> {
+/// In runc's words when it is not `created`.
+pub fn waiting(container: &Container) -> Result<Waiting> {
     let fifo = match container.status()? {
         Status::Created => container.dir.open_fifo()?,
         Status::Stopped => bail!("cannot start a container that has stopped"),
         Status::Running => bail!("cannot start an already running container"),
         status => bail!("cannot start a container in the {} state", status.name()),
     };
-    release(container, &fifo.context("cannot start a container that has stopped")?)?;
-    poststart(container)
+    fifo.map(Waiting).context("cannot start a container that has stopped")
+}
+
+impl Waiting {
+    /// Starts the program. The caller holds the container's lock.
+    ///
+    /// # Errors
+    /// Init's own words when the program could not be executed.
+    pub fn start(self, container: &Container) -> Result<()> {
+        release(container, &self.0)
+    }
 }
 
 fn release(container: &Container, fifo: &OwnedFd) -> Result<()> {
@@ -57,15 +68,16 @@ fn release(container: &Container, fifo: &OwnedFd) -> Result<()> {
     }
 }
 
-fn poststart(container: &Container) -> Result<()> {
+/// Runs the poststart hooks of a container that has been started.
+///
+/// # Errors
+/// The first that fails; the container is to be destroyed then (runtime-spec, lifecycle 9).
+pub fn poststart(container: &Container) -> Result<()> {
     let record = &container.record;
     if record.hooks.poststart.is_empty() {
         return Ok(());
     }
     let pid = record.init.map_or(0, |init| init.pid);
     let state = HookState::of_record(record, "running", pid).to_json();
-    hooks::run_all(&record.hooks.poststart, &state, Some(&record.bundle)).inspect_err(|_| {
-        // The hook's failure is the error to tell; what outlives this is left to `delete --force`.
-        let _ = container.kill_and_wait();
-    })
+    hooks::run_all(&record.hooks.poststart, &state, Some(&record.bundle))
 }

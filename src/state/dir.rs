@@ -83,8 +83,17 @@ impl Dir {
     /// the container has been removed meanwhile.
     pub fn lock(&mut self) -> Result<bool> {
         sys::process::lock(self.fd.as_fd()).with_context(|| self.path.display().to_string())?;
-        let stat = fstat(&self.fd).named(|| format!("fstat({:?})", self.path))?;
-        Ok(stat.st_nlink > 0)
+        self.exists()
+    }
+
+    /// Takes the lock if no other verb holds it; whether it was taken.
+    pub fn try_lock(&mut self) -> Result<bool> {
+        Ok(sys::process::try_lock(self.fd.as_fd())?)
+    }
+
+    /// Whether the directory has not been removed.
+    pub fn exists(&self) -> Result<bool> {
+        Ok(fstat(&self.fd).named(|| format!("fstat({:?})", self.path))?.st_nlink > 0)
     }
 
     /// Lets other verbs change the container again.

@@ -145,6 +145,15 @@ impl Container {
         self.record.cgroup().kill(libc::SIGKILL)
     }
 
+    /// Kills and destroys a container on the way out with an error that matters more; what goes wrong is told, and left for
+    /// `delete --force`.
+    pub fn end(self, mut warn: impl FnMut(String)) {
+        let id = self.record.id.clone();
+        if let Err(error) = self.kill_and_wait().and_then(|()| self.destroy(&mut warn)) {
+            warn(format!("delete {id}: {error:#}"));
+        }
+    }
+
     /// Removes everything of a container whose processes are gone: its cgroup, its state. Runs the poststop hooks, whose
     /// failures are only told (runtime-spec, lifecycle 13).
     pub fn destroy(self, mut warn: impl FnMut(String)) -> Result<()> {

@@ -89,7 +89,12 @@ impl Record {
         let Some(content) = dir.read(FILE)? else { return Ok(None) };
         let path = dir.path.join(FILE);
         serde_json::from_slice(&content)
-            .with_context(|| format!("{} is damaged (hint: delete --force clears the container)", path.display()))
+            .with_context(|| {
+                format!(
+                    "{} is damaged (hint: end its processes, then remove this directory and its cgroups)",
+                    path.display()
+                )
+            })
             .map(Some)
     }
 

@@ -55,12 +55,29 @@ pub fn check(ret: libc::c_long, call: impl FnOnce() -> String) -> Result<libc::c
     if ret < 0 { Err(SysError::last(call())) } else { Ok(ret) }
 }
 
-/// Takes ownership of a descriptor that the kernel has just made for us (by SCM_RIGHTS, or passed in by number) and that
-/// nothing else owns.
-pub fn own(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
+/// Takes ownership of a descriptor that a system call has just made.
+fn own(fd: std::os::fd::RawFd) -> std::os::fd::OwnedFd {
     use std::os::fd::FromRawFd;
-    // SAFETY: by this function's contract the descriptor is open and has no other owner.
+    // SAFETY: only this module's children call it, with the return value of a successful call that makes descriptors.
     unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}
+
+/// recvmsg(2) with room for one descriptor (SCM_RIGHTS): how many bytes came, and the descriptor that came along.
+pub fn receive(
+    socket: std::os::fd::BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> nix::Result<(usize, Option<std::os::fd::OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
+    use std::os::fd::AsRawFd;
+    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let mut iov = [std::io::IoSliceMut::new(buffer)];
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut iov, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let fd = message.cmsgs()?.find_map(|message| match message {
+        // The kernel has installed it for us, and nobody else knows of it.
+        ControlMessageOwned::ScmRights(fds) => fds.first().map(|fd| own(*fd)),
+        _ => None,
+    });
+    Ok((message.bytes, fd))
 }
 
 /// The working directory as the kernel names it. glibc's getcwd(3) hides what matters here: a directory outside the
@@ -103,10 +120,10 @@ pub fn mount_id(fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
     Ok(statx.stx_mnt_id)
 }
 
-/// A descriptor by its number, for a question about one that the caller of this program may have passed in.
-pub fn borrow(fd: std::os::fd::RawFd) -> std::os::fd::BorrowedFd<'static> {
-    // SAFETY: nothing is assumed of it: the kernel answers EBADF where it is not open.
-    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+/// Whether this number is an open descriptor.
+pub fn is_open(fd: std::os::fd::RawFd) -> bool {
+    // SAFETY: F_GETFD changes nothing, and answers EBADF where nothing is open.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
 /// The `CLONE_NEW*` flag of the namespace that `fd` refers to (ioctl_nsfs(2), Linux 4.11).

@@ -289,6 +289,19 @@ pub fn reset_signals() {
     }
 }
 
+/// Lets the signals that ask a process to end do so, until [`reset_signals`]: as pid 1 of a namespace this process would not
+/// notice them otherwise, since the kernel applies no default action to it (pid_namespaces(7)).
+pub fn end_on_signals() {
+    extern "C" fn end(signal: i32) {
+        exit_now(128 + signal);
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2] {
+        let handler: extern "C" fn(i32) = end;
+        // SAFETY: the handler does nothing but _exit(2), which is async-signal-safe.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
 /// Lets writes beyond RLIMIT_FSIZE fail with EFBIG instead of killing this process.
 pub fn ignore_file_size_signal() {
     // SAFETY: SIG_IGN is a valid disposition for SIGXFSZ.
