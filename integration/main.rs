@@ -27,6 +27,7 @@ mod plan;
 mod privileges;
 mod process;
 mod ps;
+mod regressions;
 mod rootfs;
 mod run;
 mod seccomp;
