@@ -16,7 +16,7 @@ _oarlock() {
     local commands="create start run state kill delete exec list ps pause resume update events spec features plan help"
     local globals="--root --log --log-format --debug --log-level --systemd-cgroup --rootless --version --help"
     local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
-    local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit"
+    local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"
     local command='' i words=''
 
     for ((i = 1; i < COMP_CWORD; i++)); do
