@@ -222,6 +222,19 @@ struct Stream {
 }
 
 impl Stream {
+    /// Until its timer is set it has not looked at the container, and would rightly find a dead one not running.
+    fn wait_for_its_timer(&self) {
+        let start = std::time::Instant::now();
+        let has_timer = || {
+            let fds = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten().flatten();
+            fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|link| link.ends_with("anon_inode:[timerfd]"))
+        };
+        while !has_timer() {
+            assert!(start.elapsed() < crate::harness::sys::DEADLINE, "events sets no timer");
+            std::thread::yield_now();
+        }
+    }
+
     fn new(bundle: &Bundle, interval: &str) -> Self {
         let mut command = bundle.rt.command(["events", "--interval", interval, &bundle.id]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -292,6 +305,7 @@ fn the_stream_of_a_long_interval_ends_at_once_too() {
     let bundle = Bundle::waiting();
     let container = bundle.started();
     let mut stream = Stream::new(&bundle, "1h30m");
+    stream.wait_for_its_timer();
     container.kill("KILL");
     assert_eq!(stream.next(), None);
     assert!(stream.child.wait().unwrap().success());
