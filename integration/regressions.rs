@@ -191,3 +191,17 @@ fn a_process_that_was_in_the_cgroup_before_survives_a_refused_create_and_its_del
     }
     assert!(alive, "a process that was never the container's: {refused}");
 }
+
+#[test]
+fn a_descriptor_of_the_runtimes_own_is_none_that_can_be_preserved() {
+    differs!("runc", "runc 1.1.5 counts its own descriptors too");
+    differs!("crun", "crun 1.8.1 does not look");
+    let bundle = Bundle::new();
+    let log = bundle.file("host/log", "", 0o644);
+    bundle.write();
+    let mut create = bundle.rt.command(["--log", log.to_str().unwrap(), "create", "--preserve-fds", "1", "--bundle"]);
+    create.arg(bundle.path("")).arg(&bundle.id);
+    let refused = bundle.rt.finish(create).failed();
+    assert!(refused.stderr.contains("descriptor 3 is not open"), "{refused}");
+    bundle.nothing_left(refused);
+}

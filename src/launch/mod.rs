@@ -173,7 +173,7 @@ impl Making<'_> {
 /// Every descriptor that is to be kept must be there: a number off by one would hand the program some other file.
 pub fn check_preserved(count: u32) -> Result<()> {
     for fd in 3..3 + count as i32 {
-        if !crate::sys::is_open(fd) {
+        if !crate::sys::is_inherited(fd) {
             return Err(InputError::new(
                 "--preserve-fds",
                 format!("{count} are asked for, but descriptor {fd} is not open"),

@@ -120,10 +120,12 @@ pub fn mount_id(fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
     Ok(statx.stx_mnt_id)
 }
 
-/// Whether this number is an open descriptor.
-pub fn is_open(fd: std::os::fd::RawFd) -> bool {
+/// Whether this number is an open descriptor that our caller has passed on: it came through execve(2), and so is not
+/// close-on-exec as all of our own are.
+pub fn is_inherited(fd: std::os::fd::RawFd) -> bool {
     // SAFETY: F_GETFD changes nothing, and answers EBADF where nothing is open.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// The `CLONE_NEW*` flag of the namespace that `fd` refers to (ioctl_nsfs(2), Linux 4.11).
