@@ -1,4 +1,5 @@
 # bash completion for oarlock; install as /usr/share/bash-completion/completions/oarlock
+# shellcheck shell=bash
 
 _oarlock_ids() {
     local root=()
