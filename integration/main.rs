@@ -22,6 +22,7 @@ mod lifecycle;
 mod masked;
 mod mounts;
 mod namespaces;
+mod no_cgroup;
 mod pause;
 mod plan;
 mod privileges;

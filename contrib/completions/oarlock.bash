@@ -15,14 +15,14 @@ _oarlock_ids() {
 _oarlock() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local commands="create start run state kill delete exec list ps pause resume update events spec features plan help"
-    local globals="--root --log --log-format --debug --log-level --systemd-cgroup --rootless --version --help"
+    local globals="--root --log --log-format --debug --log-level --systemd-cgroup --cgroup-manager --rootless --version --help"
     local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
     local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"
     local command='' i words=''
 
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            --root | --log | --log-format | --log-level | --rootless) ((i++)) ;;
+            --root | --log | --log-format | --log-level | --cgroup-manager | --rootless) ((i++)) ;;
             -*) ;;
             *) command=${COMP_WORDS[i]}; break ;;
         esac
@@ -33,6 +33,7 @@ _oarlock() {
         --log | --config | --console-socket | --pid-file | --pidfd-socket | --process | -p | --resources | -r) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --log-format) words="text json" ;;
         --log-level) words="error warning info debug" ;;
+        --cgroup-manager) words="cgroupfs systemd disabled" ;;
         --rootless) [ "$command" = spec ] || words="true false auto" ;;
         --format | -f)
             case $command$prev in

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::layout::{Kind, Layout};
 use super::*;
-use crate::plan::cgroup;
+use crate::plan::testing::options;
+use crate::plan::{Options, cgroup};
 
 /// Ends the test where the host cannot show it.
 macro_rules! need {
@@ -56,7 +57,7 @@ fn name() -> String {
 
 fn plan(path: &str, resources: Value) -> CgroupPlan {
     let spec = json!({ "ociVersion": "1.2.0", "linux": { "cgroupsPath": path, "resources": resources } });
-    cgroup::compile(&serde_json::from_value(spec).unwrap(), "c", &layout(), false, &mut Vec::new(), &mut Vec::new())
+    cgroup::compile(&serde_json::from_value(spec).unwrap(), &options(), &layout(), &mut Vec::new(), &mut Vec::new())
         .unwrap()
 }
 
@@ -283,8 +284,8 @@ fn without_rights_only_a_container_that_asks_for_nothing_goes_on() {
     let make = |linux: Value| {
         let spec = json!({ "ociVersion": "1.2.0", "linux": linux });
         let spec = serde_json::from_value(spec).unwrap();
-        let id = name().replace('/', "");
-        Cgroup::create(&cgroup::compile(&spec, &id, &layout(), true, &mut Vec::new(), &mut Vec::new()).unwrap())
+        let rootless = Options { id: name().replace('/', ""), rootless: true, ..options() };
+        Cgroup::create(&cgroup::compile(&spec, &rootless, &layout(), &mut Vec::new(), &mut Vec::new()).unwrap())
     };
     let cgroup = make(json!({})).unwrap();
     assert!(cgroup.dirs().next().is_none() && cgroup.join_fds().unwrap().tasks.is_empty());

@@ -45,6 +45,7 @@ pub fn run(args: Events, global: &Global) -> Result<ExitCode> {
         if container.status()? == Status::Stopped {
             bail!("container with id {} is not running", args.id);
         }
+        container.needs_cgroup("reading statistics")?;
         if args.stats { print_stats(&container) } else { stream(&container, interval, global) }
     };
     events().with_context(|| format!("events {}", args.id))?;

@@ -37,5 +37,5 @@ pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
 }
 
 fn has_survivors(container: &Container) -> Result<bool> {
-    Ok(!container.record.own_pid_namespace && !container.record.cgroup().pids(true)?.is_empty())
+    Ok(!container.record.own_pid_namespace && !container.pids()?.is_empty())
 }

@@ -54,7 +54,7 @@ impl Making {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             rootless: global.rootless,
-            systemd_cgroup: global.systemd_cgroup,
+            cgroup_manager: global.cgroup_manager,
             listen_fds: listen_fds(),
             state_dir: global.root.join(&self.id),
             notify_socket: notify_socket(),

@@ -27,8 +27,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::error::InputError;
 use crate::host::Facts;
 use crate::log::{Format, Level, Log};
+use crate::plan::cgroup::Manager;
 use crate::safe::seal;
 use crate::{bundle, host};
 
@@ -63,6 +65,9 @@ struct Flags {
     /// Make cgroups through systemd
     #[arg(long, global = true)]
     systemd_cgroup: bool,
+    /// How cgroups are made: systemd is --systemd-cgroup, disabled makes none (default: cgroupfs)
+    #[arg(long, value_name = "MANAGER", global = true)]
+    cgroup_manager: Option<Manager>,
     /// Tolerate what cannot be done without privileges over the host
     #[arg(long, value_name = "true|false|auto", default_value = "auto")]
     rootless: Rootless,
@@ -108,7 +113,7 @@ pub struct Global {
     /// The root is a default below $XDG_RUNTIME_DIR, to be marked sticky.
     pub sticky_root: bool,
     pub rootless: bool,
-    pub systemd_cgroup: bool,
+    pub cgroup_manager: Manager,
     pub log: Log,
 }
 
@@ -183,6 +188,14 @@ impl Flags {
             None => Level::Info,
         }
     }
+
+    fn cgroup_manager(&self) -> Result<Manager> {
+        match (self.systemd_cgroup, self.cgroup_manager) {
+            (true, None | Some(Manager::Systemd)) => Ok(Manager::Systemd),
+            (true, Some(_)) => Err(InputError::new("--cgroup-manager", "contradicts --systemd-cgroup").into()),
+            (false, manager) => Ok(manager.unwrap_or(Manager::Cgroupfs)),
+        }
+    }
 }
 
 impl Global {
@@ -199,7 +212,7 @@ impl Global {
             }
             (None, _) => (PathBuf::from("/run/oarlock"), false),
         };
-        Ok(Self { root, sticky_root, rootless, systemd_cgroup: flags.systemd_cgroup, log })
+        Ok(Self { root, sticky_root, rootless, cgroup_manager: flags.cgroup_manager()?, log })
     }
 
     /// The host's facts, for the verbs that compile a Plan.

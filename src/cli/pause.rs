@@ -19,7 +19,10 @@ pub fn run(args: Pause, global: &Global) -> Result<ExitCode> {
     let pause = || {
         let container = Container::load_locked(&global.root, &args.id)?;
         match container.status()? {
-            Status::Created | Status::Running => container.record.cgroup().freeze(),
+            Status::Created | Status::Running => {
+                container.needs_cgroup("pausing")?;
+                container.record.cgroup().freeze()
+            }
             // runc says this of a paused one, too.
             _ => bail!("container not running"),
         }

@@ -41,7 +41,7 @@ pub fn run(args: Plan, global: &Global) -> Result<ExitCode> {
             no_pivot: false,
             no_new_keyring: false,
             rootless: global.rootless,
-            systemd_cgroup: global.systemd_cgroup,
+            cgroup_manager: global.cgroup_manager,
             listen_fds: 0,
             notify_socket: None,
         }

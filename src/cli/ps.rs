@@ -35,7 +35,7 @@ pub fn run(args: Ps, global: &Global) -> Result<ExitCode> {
     close_from(3, CloseRange::OnExec)?;
     let text = || {
         let container = Container::load(&global.root, &args.id)?;
-        let pids = container.record.cgroup().pids(true)?;
+        let pids = container.pids()?;
         match args.format {
             // runc prints Go's empty slice.
             Format::Json if pids.is_empty() => Ok("null\n".to_owned()),

@@ -80,6 +80,7 @@ pub fn run(args: Update, global: &Global) -> Result<ExitCode> {
         if container.status()? == Status::Stopped {
             bail!("container not running");
         }
+        container.needs_cgroup("a limit")?;
         change_limits(&mut container, &change, args.resources.is_none(), global)
     };
     update().with_context(|| format!("update {}", args.id))?;

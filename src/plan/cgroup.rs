@@ -3,6 +3,7 @@
 
 mod cpu;
 mod devices;
+mod disabled;
 mod io;
 mod memory;
 mod other;
@@ -15,12 +16,22 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde::{Deserialize, Serialize};
 
+use super::Options;
 use crate::cgroup::layout::{Kind, Layout};
 use crate::error::InputError;
 
 pub use devices::{DeviceRule, DeviceType};
 
 type Result<T> = std::result::Result<T, InputError>;
+
+/// Who makes a container's cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Manager {
+    Cgroupfs,
+    Systemd,
+    /// Nobody: the container stays in the runtime's own.
+    Disabled,
+}
 
 /// Everything about the container's cgroup, decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +56,13 @@ pub struct Place {
     pub v1: Vec<Dir>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v2: Option<Dir>,
+}
+
+impl Place {
+    /// The container has no cgroup of its own.
+    pub fn is_none(&self) -> bool {
+        self.v1.is_empty() && self.v2.is_none()
+    }
 }
 
 /// One directory of one hierarchy.
@@ -124,23 +142,25 @@ pub struct Check {
     pub json: String,
 }
 
-/// Compiles the container's place and limits. What is lawful but has no effect is told in `warn`. `rootless`: the
-/// runtime has no privileges over the host's cgroups.
+/// Compiles the container's place and limits. What is lawful but has no effect is told in `warn`.
 ///
 /// Errors name the JSON path of a value that the kernel is known to refuse. A limit whose controller the host lacks is an
 /// obstacle.
 pub fn compile(
     spec: &Spec,
-    id: &str,
+    options: &Options,
     layout: &Layout,
-    rootless: bool,
     warn: &mut Vec<String>,
     obstacles: &mut Vec<InputError>,
 ) -> Result<CgroupPlan> {
+    if options.cgroup_manager == Manager::Disabled {
+        return disabled::compile(spec, options, layout, warn, obstacles);
+    }
+    let rootless = options.rootless;
     let linux = spec.linux().as_ref();
     let given = linux.and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
-    let place = path::place(given, id, layout)?;
-    if place.v1.is_empty() && place.v2.is_none() {
+    let place = path::place(given, &options.id, layout)?;
+    if place.is_none() {
         if !rootless {
             let obstacle = InputError::new("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
             obstacles.push(obstacle.hint("mount cgroup2 at /sys/fs/cgroup"));

@@ -205,6 +205,9 @@ fn number(at: &str, text: &str) -> Result<u32> {
 /// A controller that the container is in no hierarchy of, one named twice, a path that leads out.
 pub fn sub_cgroup(given: &[String], place: &Place) -> Result<Option<Place>> {
     let wrong = |what: String| InputError::new("--cgroup", what).hint("give [CONTROLLER[,CONTROLLER]:]PATH");
+    if !given.is_empty() && place.is_none() {
+        return Err(InputError::new("--cgroup", "the container has no cgroup for one to be below"));
+    }
     let mut place = place.clone();
     let mut named: Vec<&str> = Vec::new();
     for text in given {

@@ -17,7 +17,7 @@ pub mod refuse;
 pub mod seccomp;
 pub mod sysctl;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod update;
 
 use std::collections::BTreeMap;
@@ -94,8 +94,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// No privileges over the host (see `--rootless`): failures to reach cgroups are tolerated where nothing was asked.
     pub rootless: bool,
-    /// `--systemd-cgroup`.
-    pub systemd_cgroup: bool,
+    /// `--cgroup-manager`, or `--systemd-cgroup`.
+    pub cgroup_manager: cgroup::Manager,
     /// File descriptors passed by socket activation (`LISTEN_FDS` of our own environment).
     pub listen_fds: u32,
     /// The container's directory below the state root; the directory of the notify socket is in it.
@@ -115,7 +115,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
     let namespaces = namespaces::compile(spec)?;
     let id_maps = idmap::compile(spec, &namespaces, facts)?;
     let mut obstacles = Vec::new();
-    let cgroup = cgroup::compile(spec, &options.id, &facts.cgroup, options.rootless, warn, &mut obstacles)?;
+    let cgroup = cgroup::compile(spec, options, &facts.cgroup, warn, &mut obstacles)?;
     let mut process = spec.process().as_ref().map(|process| process::compile(process, options, warn)).transpose()?;
     if let Some(process) = &mut process {
         process.personality = process::personality(spec);

@@ -2,6 +2,7 @@
 
 use oci_spec::runtime::{Mount, Spec};
 
+use super::cgroup::Manager;
 use super::{Options, Result};
 use crate::error::InputError;
 
@@ -18,7 +19,7 @@ fn refuse(at: impl Into<String>) -> InputError {
 /// # Errors
 /// The first field or flag that is not honoured yet.
 pub fn unsupported(spec: &Spec, options: &Options) -> Result<()> {
-    if options.systemd_cgroup {
+    if options.cgroup_manager == Manager::Systemd {
         return Err(refuse("--systemd-cgroup").hint("use the cgroupfs driver"));
     }
     let linux = spec.linux().as_ref();
@@ -85,7 +86,7 @@ mod tests {
             let text = error(unsupported(&spec(document), &options()));
             assert!(text.starts_with(&format!("{at}: ")), "{text}");
         }
-        let systemd = Options { systemd_cgroup: true, ..options() };
+        let systemd = Options { cgroup_manager: Manager::Systemd, ..options() };
         assert!(error(unsupported(&spec(json!({})), &systemd)).starts_with("--systemd-cgroup: "));
         assert_eq!(unsupported(&spec(json!({})), &options()), Ok(()));
     }

@@ -27,7 +27,7 @@ pub fn options() -> Options {
         no_pivot: false,
         no_new_keyring: false,
         rootless: false,
-        systemd_cgroup: false,
+        cgroup_manager: super::cgroup::Manager::Cgroupfs,
         listen_fds: 0,
         state_dir: "/run/oarlock/test".into(),
         notify_socket: None,

@@ -1,6 +1,7 @@
 //! What is kept of a container between commands: a directory, a record in it, and how its status follows from them.
 
 pub mod dir;
+mod family;
 pub mod record;
 pub mod status;
 pub mod time;
@@ -109,11 +110,34 @@ impl Container {
         status::of(self)
     }
 
+    /// The container's processes, in ascending order.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        if self.record.cgroup.is_none() { family::pids(self) } else { self.record.cgroup().pids(true) }
+    }
+
+    /// For what cannot be done without a cgroup of the container's own; `what` it is.
+    ///
+    /// # Errors
+    /// If it has none: `--cgroup-manager disabled`, or made without the privileges.
+    pub fn needs_cgroup(&self, what: &str) -> Result<()> {
+        if self.record.cgroup.is_none() {
+            bail!(
+                "the container has no cgroup (hint: {what} needs one; it was made with --cgroup-manager disabled, or rootless)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Sends `signal` to every process.
+    fn kill_all(&self, signal: i32) -> Result<()> {
+        if self.record.cgroup.is_none() { family::kill(self, signal) } else { self.record.cgroup().kill(signal) }
+    }
+
     /// Sends `signal` to init, or with `all` to every process. SIGKILL reaches every process anyway: without a pid namespace
     /// of its own the container's others do not end with init.
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
         if all || (signal == libc::SIGKILL && !self.record.own_pid_namespace) {
-            return self.record.cgroup().kill(signal);
+            return self.kill_all(signal);
         }
         let init = self.init()?.context("container not running")?;
         match pidfd_send_signal(init.as_fd(), signal) {
@@ -131,6 +155,9 @@ impl Container {
     /// Kills what is left of the container and waits for its end.
     pub fn kill_and_wait(&self) -> Result<()> {
         if let Some(init) = self.init()? {
+            if self.record.cgroup.is_none() && !self.record.own_pid_namespace {
+                family::kill(self, libc::SIGKILL)?;
+            }
             match pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
                 Ok(()) | Err(SysError { errno: Errno::ESRCH, .. }) => {}
                 Err(error) => return Err(error.into()),

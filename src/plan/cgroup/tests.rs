@@ -13,6 +13,10 @@ use crate::cgroup::layout::{Hierarchy, Unified};
 
 const V2_CONTROLLERS: &str = "cpuset cpu io memory hugetlb pids rdma misc";
 
+fn options() -> Options {
+    Options { id: "c1".into(), ..super::super::testing::options() }
+}
+
 fn v1() -> Layout {
     let names = [
         "cpuset",
@@ -61,7 +65,7 @@ fn spec(linux: Value) -> Spec {
 
 fn plan(layout: &Layout, linux: Value) -> std::result::Result<CgroupPlan, String> {
     let mut obstacles = Vec::new();
-    let plan = compile(&spec(linux), "c1", layout, false, &mut Vec::new(), &mut obstacles);
+    let plan = compile(&spec(linux), &options(), layout, &mut Vec::new(), &mut obstacles);
     match obstacles.first() {
         Some(obstacle) => Err(obstacle.to_string()),
         None => plan.map_err(|e| e.to_string()),

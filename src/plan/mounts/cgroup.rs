@@ -14,7 +14,7 @@ const V1_ATTRS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 /// Decides the kind of `mount`, whose attributes are the document's so far.
 ///
 /// On v2 it is the filesystem, or without a cgroup namespace the container's own directory: the filesystem would show
-/// the host's whole tree. On v1 it is a tmpfs with one directory for each hierarchy, named as on the host; the
+/// the host's whole tree, which a container without a cgroup of its own may at least not write to. On v1 it is a tmpfs with one directory for each hierarchy, named as on the host; the
 /// unified hierarchy of a hybrid host is left out, as by runc: a systemd inside would try to manage it.
 ///
 /// # Errors
@@ -29,7 +29,10 @@ pub fn compile(mount: &mut Mount, options: &Options, own: bool, cgroup: &CgroupP
             MountKind::Bind { source: dir.path(), recursive: false }
         }
         // No superblock flags but those asked for by name: one superblock serves the whole host.
-        (Kind::V2, _) => {
+        (Kind::V2, dir) => {
+            if dir.is_none() && !own {
+                mount.attrs.set |= attr::RDONLY;
+            }
             let flags = options.superblock.iter().filter(|flag| flag.wanted).map(|flag| flag.on).collect();
             let params = options.params.iter().map(|param| param.param.clone()).collect();
             let source = Some("cgroup".to_owned());

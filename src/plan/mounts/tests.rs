@@ -19,8 +19,8 @@ fn all(document: Value, options: &Options, facts: &Facts) -> Result<(Vec<Mount>,
     let namespaces = ns::compile(&spec)?;
     let maps = idmap::compile(&spec, &namespaces, facts)?;
     let mut warn = Vec::new();
-    let rootless = facts.euid != 0;
-    let cgroup = cgroups::compile(&spec, "test", &facts.cgroup, rootless, &mut warn, &mut Vec::new())?;
+    let by = Options { rootless: facts.euid != 0, ..options.clone() };
+    let cgroup = cgroups::compile(&spec, &by, &facts.cgroup, &mut warn, &mut Vec::new())?;
     warn.clear();
     let mounts = compile(&spec, options, &namespaces, maps.as_ref(), &cgroup, &mut warn)?;
     Ok((mounts, warn))

@@ -55,22 +55,23 @@ fn without_cgroups_only_rootless_goes_on() {
     let none = Layout::default();
     assert!(plan(&none, json!({})).unwrap_err().contains("no cgroup hierarchy"));
     let mut warn = Vec::new();
-    let plan = compile(&spec(json!({})), "c1", &none, true, &mut warn, &mut Vec::new()).unwrap();
+    let rootless = Options { rootless: true, ..options() };
+    let plan = compile(&spec(json!({})), &rootless, &none, &mut warn, &mut Vec::new()).unwrap();
     assert!(plan.place.v1.is_empty() && plan.limits.devices.is_none() && warn.len() == 1);
 }
 
 #[test]
 fn a_container_that_may_manage_its_v2_cgroup_owns_it() {
-    let owner = |layout: &Layout, namespaces: Value, options: Value| {
+    let owner = |layout: &Layout, namespaces: Value, mount: Value| {
         let spec: Spec = serde_json::from_value(json!({
             "ociVersion": "1.2.0",
             "process": { "user": { "uid": 5, "gid": 0 }, "cwd": "/" },
-            "mounts": [{ "destination": "/sys/fs/cgroup", "type": "cgroup", "options": options }],
+            "mounts": [{ "destination": "/sys/fs/cgroup", "type": "cgroup", "options": mount }],
             "linux": { "namespaces": namespaces,
                        "uidMappings": [{ "containerID": 0, "hostID": 1000, "size": 10 }] }
         }))
         .unwrap();
-        compile(&spec, "c1", layout, false, &mut Vec::new(), &mut Vec::new()).unwrap().owner
+        compile(&spec, &options(), layout, &mut Vec::new(), &mut Vec::new()).unwrap().owner
     };
     let both = json!([{ "type": "cgroup" }, { "type": "user" }]);
     assert_eq!(owner(&v2(), both.clone(), json!(["rw"])), Some(1005));
@@ -85,4 +86,22 @@ fn the_plan_survives_being_written_down() {
     let plan = plan(&hybrid(), json!({ "resources": { "pids": { "limit": 3 } } })).unwrap();
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<CgroupPlan>(&text).unwrap(), plan);
+}
+
+#[test]
+fn disabled_is_no_place_and_every_limit_stands_against_it() {
+    let disabled = Options { cgroup_manager: Manager::Disabled, ..options() };
+    let document = json!({ "cgroupsPath": "a.slice:b:c", "resources": {
+        "devices": [{ "allow": false, "access": "rwm" }], "memory": { "limit": 1 << 20, "swap": 1 << 21 },
+        "cpu": { "shares": 5, "cpus": "0" }, "pids": { "limit": -1 }, "hugepageLimits": [{ "pageSize": "2MB", "limit": 0 }],
+    }});
+    for layout in [v1(), v2(), Layout::default()] {
+        let (mut warn, mut obstacles) = (Vec::new(), Vec::new());
+        let plan = compile(&spec(document.clone()), &disabled, &layout, &mut warn, &mut obstacles).unwrap();
+        assert!(plan.place.is_none() && plan.limits == Limits::default());
+        assert_eq!(warn.len(), 1, "{warn:?}");
+        let at: Vec<_> = obstacles.iter().map(|obstacle| obstacle.at.as_str()).collect();
+        let limits = ["cpu.cpus", "memory.limit", "cpu.shares", "hugepageLimits[0]"];
+        assert_eq!(at, limits.map(|limit| format!("linux.resources.{limit}")));
+    }
 }
