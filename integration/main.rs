@@ -16,6 +16,7 @@ mod exec_security;
 mod exec_tty;
 mod filesystems;
 mod hooks;
+mod idmap;
 mod inherited;
 mod kill;
 mod lifecycle;

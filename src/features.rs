@@ -98,7 +98,7 @@ impl Features {
                 apparmor: Feature { enabled: true },
                 selinux: Feature { enabled: true },
                 intel_rdt: Feature { enabled: false },
-                mount_extensions: MountExtensions { idmap: Feature { enabled: false } },
+                mount_extensions: MountExtensions { idmap: Feature { enabled: true } },
                 net_devices: Feature { enabled: true },
             },
             annotations: annotations(),

@@ -14,6 +14,8 @@
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── OpenTree(path)         only what a user namespace's root cannot reach;
 //!   Tree + fd     ─────────────────────────▶                        any number of times
+//!                 ◀───────────────────────── MapIds(JSON path) + fd  for each id-mapped mount, before anyone can see it
+//!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── RunHooks               only with prestart or createRuntime hooks
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── Rlimit(JSON path)      for each limit the child may not raise itself
@@ -45,6 +47,7 @@ pub enum Kind {
     NetDevices,
     TimeOffsets,
     OpenTree,
+    MapIds,
     RunHooks,
     Rlimit,
     Ready,
@@ -60,6 +63,7 @@ const KINDS: &[Kind] = &[
     Kind::NetDevices,
     Kind::TimeOffsets,
     Kind::OpenTree,
+    Kind::MapIds,
     Kind::RunHooks,
     Kind::Rlimit,
     Kind::Ready,

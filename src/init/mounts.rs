@@ -12,6 +12,7 @@ use nix::unistd::fchdir;
 use super::{Init, cgroup_mount, copy_up, pivot};
 use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, proc_target_allowed};
 use crate::safe::rootfs::{Rootfs, file_type, stat};
+use crate::sync;
 use crate::sys::Named;
 use crate::sys::mount::{
     FSCONFIG_VALUE_MAX, FsContext, MOUNT_ATTR_RDONLY, attach, mount_here, set_attributes, set_propagation,
@@ -41,6 +42,7 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             let target =
                 if is_directory { rootfs.directory(&mount.destination)? } else { rootfs.file(&mount.destination)? };
             check_proc(target.as_fd(), mount, Some(tree.as_fd()))?;
+            map_ids(init, mount, &tree)?;
             finish(&tree, mount, now(mount))?;
             attach(tree.as_fd(), target.as_fd())?;
         }
@@ -55,6 +57,7 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             if mount.copy_up {
                 copy_up::copy(target.as_fd(), tree.as_fd()).context("tmpcopyup")?;
             }
+            map_ids(init, mount, &tree)?;
             finish(&tree, mount, AttrChange::default())?;
             attach(tree.as_fd(), target.as_fd())?;
         }
@@ -72,6 +75,15 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
 fn now(mount: &Mount) -> AttrChange {
     let late = if mount.readonly_late { MOUNT_ATTR_RDONLY } else { 0 };
     AttrChange { set: mount.attrs.set & !late, clear: mount.attrs.clear }
+}
+
+/// Has the parent map the ids of the detached tree: it takes CAP_SYS_ADMIN over the filesystem, which may be the host's.
+/// The tree was cloned in this mount namespace, so the kernel's locks on it are those of any other mount here.
+fn map_ids(init: &mut Init<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
+    if mount.id_mapping.is_some() {
+        init.inherited.wire.ask_about(sync::Kind::MapIds, mount.at.as_bytes(), tree.as_fd(), sync::Kind::Done)?;
+    }
+    Ok(())
 }
 
 /// Attributes and propagation of the detached tree, before anyone can see it.
@@ -202,6 +214,11 @@ fn mount_by_old_call(
     params: &[FsParam],
     target: OwnedFd,
 ) -> Result<()> {
+    if mount.id_mapping.is_some() {
+        bail!(
+            "ids cannot be mapped together with a value of over 255 bytes (hint: only fsconfig(2) leaves the mount detached)"
+        );
+    }
     let data: Vec<String> = params
         .iter()
         .map(|FsParam { key, value }| match value {

@@ -83,6 +83,9 @@ fn mount(mount: &Mount) -> String {
             text.push_str(&format!(", {name} +{:#x} -{:#x}", change.set, change.clear));
         }
     }
+    if let Some(mapping) = &mount.id_mapping {
+        text.push_str(if mapping.recursive { ", ids mapped, below too" } else { ", ids mapped" });
+    }
     for change in &mount.propagation {
         text.push_str(&format!(", {}", propagation(change.kind, change.recursive)));
     }

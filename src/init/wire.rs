@@ -40,6 +40,12 @@ impl Wire {
         self.expect(answer)
     }
 
+    /// [`Wire::ask`] with a descriptor.
+    pub fn ask_about(&mut self, request: Kind, body: &[u8], fd: BorrowedFd<'_>, answer: Kind) -> Result<Packet> {
+        self.channel.send_with(request, body, Some(fd))?;
+        self.expect(answer)
+    }
+
     /// Tells the parent that all is made, and waits until that is on record. By read(2) and write(2) alone: a seccomp
     /// filter may be in force by now.
     pub fn ready(&mut self) -> Result<()> {

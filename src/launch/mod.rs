@@ -3,6 +3,7 @@
 
 pub mod clone;
 pub mod console;
+mod idmap;
 mod ids;
 pub mod netdev;
 pub mod notify;

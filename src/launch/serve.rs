@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir};
 
 use super::clone::Child;
-use super::{ids, netdev};
+use super::{idmap, ids, netdev};
 use crate::cgroup::Cgroup;
 use crate::hooks;
 use crate::plan::Plan;
@@ -49,6 +49,7 @@ pub fn until_ready(
         sent = channel.send(sync::Kind::Seccomp, &bpf);
         dir.write(SECCOMP, &bpf)?;
     }
+    let mut id_maps = idmap::Holders::default();
     loop {
         let Some(packet) = channel.receive()? else {
             return Err(sent.err().unwrap_or_else(|| died(plan, child)));
@@ -70,6 +71,11 @@ pub fn until_ready(
                 Ok(tree) => channel.send_with(sync::Kind::Tree, &[], Some(tree.as_fd()))?,
                 Err(error) => channel.send(sync::Kind::Tree, format!("{error:#}").as_bytes())?,
             },
+            sync::Kind::MapIds => {
+                let tree = packet.fd.context("internal error: no tree to map the ids of")?;
+                id_maps.apply(plan, child, &packet.body, &tree)?;
+                channel.send(sync::Kind::Done, &[])?;
+            }
             sync::Kind::RunHooks => {
                 run_hooks(plan, child)?;
                 channel.send(sync::Kind::Done, &[])?;

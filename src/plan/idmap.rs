@@ -78,8 +78,8 @@ pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<Op
         }
         return Ok(None);
     }
-    let uids = ranges("uidMappings", "uid", uids)?;
-    let gids = ranges("gidMappings", "gid", gids)?;
+    let uids = ranges("linux.uidMappings", "uid", &of_document(uids))?;
+    let gids = ranges("linux.gidMappings", "gid", &of_document(gids))?;
     if !namespaces.is_new(Kind::User) {
         let given = !uids.is_empty() || !gids.is_empty();
         return Ok(given.then_some(IdMaps { uids, gids, of_joined: true, by_helper: false, deny_setgroups: false }));
@@ -106,38 +106,47 @@ fn only(ranges: &[Range], own: u32) -> bool {
     matches!(ranges, [range] if range.size == 1 && range.host == own)
 }
 
-fn ranges(name: &str, id: &str, given: &[LinuxIdMapping]) -> Result<Vec<Range>> {
-    let at = format!("linux.{name}");
+/// `uidMappings` or `gidMappings`, not yet checked.
+pub fn of_document(given: &[LinuxIdMapping]) -> Vec<Range> {
+    let range = |mapping: &LinuxIdMapping| Range {
+        container: mapping.container_id(),
+        host: mapping.host_id(),
+        size: mapping.size(),
+    };
+    given.iter().map(range).collect()
+}
+
+/// Checks the map that stands at `at`; `id` is `uid` or `gid`.
+///
+/// # Errors
+/// Too many ranges; empty, overflowing or overlapping ones.
+pub fn ranges(at: &str, id: &str, given: &[Range]) -> Result<Vec<Range>> {
     if given.len() > LINES_MAX {
         let what = format!("has {} entries, the kernel takes {LINES_MAX}", given.len());
         return Err(InputError::new(at, what));
     }
-    let mut ranges: Vec<Range> = Vec::with_capacity(given.len());
-    for (i, mapping) in given.iter().enumerate() {
-        let at = format!("{at}[{i}]");
-        let range = Range { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() };
+    for (i, range) in given.iter().enumerate() {
+        let at_range = format!("{at}[{i}]");
         if range.size == 0 {
-            return Err(InputError::new(format!("{at}.size"), "is 0: it would map nothing"));
+            return Err(InputError::new(format!("{at_range}.size"), "is 0: it would map nothing"));
         }
         for (side, start) in [("containerID", range.container), ("hostID", range.host)] {
             // 4294967295 is "no id" to the kernel and cannot be mapped.
             if start.checked_add(range.size).is_none() {
                 let what = format!("{side} {start} + {} is past the last {id}, 4294967294", range.size);
-                return Err(InputError::new(format!("{at}.size"), what));
+                return Err(InputError::new(format!("{at_range}.size"), what));
             }
         }
-        for (j, other) in ranges.iter().enumerate() {
+        for (j, other) in given[..i].iter().enumerate() {
             let sides = [("containerID", range.container, other.container), ("hostID", range.host, other.host)];
             for (side, a, b) in sides {
                 if a < b + other.size && b < a + range.size {
-                    let what = format!("overlaps linux.{name}[{j}] in {side}");
-                    return Err(InputError::new(at, what));
+                    return Err(InputError::new(at_range, format!("overlaps {at}[{j}] in {side}")));
                 }
             }
         }
-        ranges.push(range);
     }
-    Ok(ranges)
+    Ok(given.to_vec())
 }
 
 /// The process' own ids must be mapped, or setuid(2) and its kin fail after everything else has been set up.

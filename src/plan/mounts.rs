@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod entry;
+mod idmap;
 mod options;
 mod root;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use oci_spec::runtime::Spec;
 use serde::Serialize;
 
 use self::entry::Context;
+pub use self::idmap::{IdMapping, Maps};
 pub use self::options::{attr, ms, option_names};
 pub use self::root::rootfs;
 use super::cgroup::CgroupPlan;
@@ -63,6 +65,8 @@ pub struct Mount {
     pub attrs: AttrChange,
     /// Attributes for this mount and all below it (`rro`, `rnosuid`, …).
     pub recursive_attrs: AttrChange,
+    /// Owners are shown and stored through a map.
+    pub id_mapping: Option<IdMapping>,
     pub propagation: Vec<Propagation>,
     /// `tmpcopyup`: the directory's former content is copied into the new tmpfs.
     pub copy_up: bool,
@@ -165,6 +169,7 @@ pub fn compile(
     let context = Context {
         bundle: &options.bundle,
         own_cgroups: namespaces.has(Kind::Cgroup),
+        user_namespace: namespaces.has(Kind::User),
         label: label.as_deref(),
         id_maps,
         cgroup,
@@ -190,6 +195,7 @@ fn notify(state_dir: &Path) -> Mount {
         kind: MountKind::Bind { source: state_dir.join("notify"), recursive: false },
         attrs: AttrChange { set, clear: 0 },
         recursive_attrs: AttrChange::default(),
+        id_mapping: None,
         propagation: Vec::new(),
         copy_up: false,
         readonly_late: false,

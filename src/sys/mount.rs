@@ -24,6 +24,7 @@ const FSCONFIG_CMD_CREATE: u32 = 6;
 const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 const FSPICK_EMPTY_PATH: u32 = 8;
 const FSPICK_CLOEXEC: u32 = 1;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const AT_RECURSIVE: u32 = 0x8000;
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
 
@@ -87,6 +88,17 @@ pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
 /// EPERM when a changed flag is locked by a more privileged user namespace (mount_namespaces(7)).
 pub fn set_attributes(fd: BorrowedFd<'_>, set: u64, clear: u64, recursive: bool) -> Result<()> {
     setattr(fd, MountAttr { attr_set: set, attr_clr: clear, ..MountAttr::default() }, recursive)
+}
+
+/// Shows and stores owners through the map of the user namespace `map` from now on (Linux 5.12), in the detached mount that
+/// `fd` refers to, and in all below it if `recursive`.
+///
+/// # Errors
+/// EINVAL when the filesystem cannot do it, has that map already, or the mount is attached; EPERM without CAP_SYS_ADMIN
+/// over the filesystem and the namespace, or when the ids are mapped already.
+pub fn map_ids(fd: BorrowedFd<'_>, map: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let userns_fd = map.as_raw_fd() as u64;
+    setattr(fd, MountAttr { attr_set: MOUNT_ATTR_IDMAP, userns_fd, ..MountAttr::default() }, recursive)
 }
 
 /// Sets the propagation type (`MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE`, `MS_UNBINDABLE`).

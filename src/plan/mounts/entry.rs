@@ -6,7 +6,7 @@ use super::super::cgroup::CgroupPlan;
 use super::super::idmap::IdMaps;
 use super::super::{Result, no_nul, normalise};
 use super::options::{self, Options as Given, attr};
-use super::{FsParam, Mount, MountKind, PROC_ALLOWED, cgroup, proc_target_allowed};
+use super::{FsParam, Mount, MountKind, PROC_ALLOWED, cgroup, idmap, proc_target_allowed};
 use crate::error::InputError;
 
 /// Filesystems of which one superblock serves several mounts, of other containers too: `ro` is the mount's alone.
@@ -19,6 +19,7 @@ const NO_CONTEXT: &[&str] = &["proc", "sysfs", "cgroup", "cgroup2"];
 pub struct Context<'a> {
     pub bundle: &'a Path,
     pub own_cgroups: bool,
+    pub user_namespace: bool,
     pub label: Option<&'a str>,
     pub id_maps: Option<&'a IdMaps>,
     pub cgroup: &'a CgroupPlan,
@@ -44,6 +45,7 @@ impl Context<'_> {
             kind: MountKind::Remount { flags: Vec::new(), params: Vec::new() },
             attrs: given.attrs,
             recursive_attrs: given.recursive_attrs,
+            id_mapping: None,
             propagation: given.propagation.clone(),
             copy_up: given.copy_up.is_some(),
             readonly_late: false,
@@ -74,6 +76,7 @@ impl Context<'_> {
             }
             (false, None, _) => self.new_mount(&mut out, &given, fstype, source)?,
         };
+        out.id_mapping = idmap::compile(&out, mount, given.idmap.as_ref(), self.user_namespace, self.id_maps)?;
         Ok(out)
     }
 

@@ -2,7 +2,7 @@
 //! is a parameter of the filesystem.
 
 use super::super::{Result, no_nul};
-use super::{AttrChange, FsParam, Propagation};
+use super::{AttrChange, FsParam, Propagation, idmap};
 use crate::error::InputError;
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) (linux/mount.h).
@@ -50,14 +50,16 @@ enum Change {
     Bind(bool),
     Remount,
     CopyUp,
+    /// Map ids, in the mounts below too if true.
+    MapIds(bool),
     /// Asks for what is so anyway: mounts made by fsopen(2) never log to the console, for instance.
     Default,
     /// The kernel offers no way for a new mount; why, for the warning.
     Moot(&'static str),
 }
 use Change::{
-    Atime, Bind, Clear, CopyUp, Default as AsIs, Moot, NotAtime, Off, On, Propagate, RAtime, RClear, RNotAtime, RSet,
-    Remount, Set,
+    Atime, Bind, Clear, CopyUp, Default as AsIs, MapIds, Moot, NotAtime, Off, On, Propagate, RAtime, RClear, RNotAtime,
+    RSet, Remount, Set,
 };
 
 /// Every option of mount(8) and the specification that is not the filesystem's own. runc has the same names.
@@ -123,6 +125,8 @@ const TABLE: &[(&str, Change)] = &[
     ("rbind", Bind(true)),
     ("remount", Remount),
     ("tmpcopyup", CopyUp),
+    ("idmap", MapIds(false)),
+    ("ridmap", MapIds(true)),
 ];
 
 /// The options that mounts know, sorted, for `features`.
@@ -167,6 +171,7 @@ pub struct Options {
     pub remount: bool,
     /// The JSON path of `tmpcopyup`.
     pub copy_up: Option<String>,
+    pub idmap: Option<idmap::Given>,
     pub superblock: Vec<Super>,
     pub params: Vec<Param>,
 }
@@ -181,9 +186,13 @@ impl Options {
         for (i, option) in options.iter().enumerate() {
             let at = format!("{at}.options[{i}]");
             no_nul(&at, option)?;
-            match TABLE.iter().find(|(name, _)| name == option) {
-                Some((_, change)) => read.change(*change, at, option, warn),
-                None => read.data(at, option)?,
+            let valued = option.split_once('=').filter(|(name, _)| matches!(*name, "idmap" | "ridmap"));
+            match (TABLE.iter().find(|(name, _)| name == option), valued) {
+                (Some((_, change)), _) => read.change(*change, at, option, warn),
+                (None, Some((name, value))) => {
+                    read.idmap = Some(idmap::Given { at, recursive: name == "ridmap", maps: Some(value.to_owned()) });
+                }
+                (None, None) => read.data(at, option)?,
             }
         }
         Ok(read)
@@ -211,6 +220,7 @@ impl Options {
             Bind(recursive) => self.bind = Some(self.bind.unwrap_or(false) || recursive),
             Remount => self.remount = true,
             CopyUp => self.copy_up = Some(at),
+            MapIds(recursive) => self.idmap = Some(idmap::Given { at, recursive, maps: None }),
             AsIs => {}
             Moot(why) => warn.push(format!("{at}: {option} has no effect: {why}")),
         }

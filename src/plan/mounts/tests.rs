@@ -1,8 +1,9 @@
 mod host;
+mod idmap;
 mod mistakes;
 
 use super::super::testing::{error, namespaces, options, rootless, spec, v1, v2};
-use super::super::{cgroup as cgroups, idmap, namespaces as ns};
+use super::super::{cgroup as cgroups, idmap as container_maps, namespaces as ns};
 use super::*;
 use crate::host::Facts;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ fn one_on(mount: Value, kinds: &[&str], facts: &Facts) -> Result<(Mount, Vec<Str
 fn all(document: Value, options: &Options, facts: &Facts) -> Result<(Vec<Mount>, Vec<String>)> {
     let spec = spec(document);
     let namespaces = ns::compile(&spec)?;
-    let maps = idmap::compile(&spec, &namespaces, facts)?;
+    let maps = container_maps::compile(&spec, &namespaces, facts)?;
     let mut warn = Vec::new();
     let by = Options { rootless: facts.euid != 0, ..options.clone() };
     let cgroup = cgroups::compile(&spec, &by, &facts.cgroup, &mut warn, &mut Vec::new())?;
@@ -50,9 +51,9 @@ fn param(key: &str, value: &str) -> FsParam {
 #[test]
 fn features_lists_what_runc_lists() {
     // `acl` and `noacl` were never honoured and runc dropped them: they are the filesystem's own.
-    let runc = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime \
+    let runc = "async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime nodev nodiratime \
         noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev \
-        rdiratime relatime remount rexec rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid \
+        rdiratime relatime remount rexec ridmap rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid \
         rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared \
         silent slave strictatime suid symfollow sync tmpcopyup unbindable";
     assert_eq!(option_names(), runc.split_whitespace().collect::<Vec<_>>());
