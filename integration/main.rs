@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod cgroups;
+mod check;
 mod cli;
 mod debian;
 mod devices;

@@ -7,6 +7,7 @@ use caps::{CapSet, Capability};
 use serde::Serialize;
 
 use crate::cgroup::layout::Layout;
+use crate::review::Modules;
 
 /// What `/proc/self/uid_map` holds in the initial user namespace (user_namespaces(7)): every id but the last.
 const ALL_IDS: [&str; 3] = ["0", "0", "4294967295"];
@@ -49,6 +50,15 @@ pub fn is_rootless() -> anyhow::Result<bool> {
     }
     let map = fs::read_to_string("/proc/self/uid_map").context("/proc/self/uid_map")?;
     Ok(!maps_all_ids(&map))
+}
+
+/// Which security modules the kernel enforces. Only for verbs that take their time: it is not asked on the way to a
+/// container, where the kernel answers when a label is written.
+pub fn security_modules() -> Modules {
+    let apparmor = fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y");
+    // selinuxfs is mounted only where SELinux is in use (selinux(8)).
+    let selinux = fs::metadata("/sys/fs/selinux/enforce").is_ok();
+    Modules { apparmor, selinux }
 }
 
 fn maps_all_ids(map: &str) -> bool {

@@ -3,6 +3,7 @@
 mod bundle;
 mod cgroup;
 mod cli;
+mod doctor;
 mod error;
 mod features;
 mod hooks;
@@ -12,6 +13,7 @@ mod join;
 mod launch;
 mod log;
 mod plan;
+mod review;
 mod safe;
 mod seccomp;
 mod state;

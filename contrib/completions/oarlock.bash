@@ -14,7 +14,7 @@ _oarlock_ids() {
 
 _oarlock() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="create start run state kill delete exec list ps pause resume update events spec features plan help"
+    local commands="create start run state kill delete exec list ps pause resume update events spec features plan check doctor help"
     local globals="--root --log --log-format --debug --log-level --systemd-cgroup --cgroup-manager --rootless --version --help"
     local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
     local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"
@@ -38,7 +38,7 @@ _oarlock() {
         --format | -f)
             case $command$prev in
                 list* | ps*) words="table json" ;;
-                plan--format) words="text json" ;;
+                plan--format | check--format | doctor--format) words="text json" ;;
                 *) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
             esac
             ;;
@@ -61,10 +61,11 @@ _oarlock() {
             delete) words="--force $(_oarlock_ids)" ;;
             list) words="--format --quiet" ;;
             spec) words="--bundle --rootless" ;;
-            plan)
+            plan | check)
                 words="--config --format"
                 [[ $cur == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; }
                 ;;
+            doctor) words="--format" ;;
             help) words=$commands ;;
         esac
     fi

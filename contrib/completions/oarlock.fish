@@ -1,6 +1,6 @@
 # fish completion for oarlock; install as /usr/share/fish/vendor_completions.d/oarlock.fish
 
-set -l commands create start run state kill delete exec list ps pause resume update events spec features plan help
+set -l commands create start run state kill delete exec list ps pause resume update events spec features plan check doctor help
 set -l make "__fish_seen_subcommand_from create run"
 
 function __oarlock_ids
@@ -81,6 +81,6 @@ complete -c oarlock -n "__fish_seen_subcommand_from update" -l l3-cache-schema -
 complete -c oarlock -n "__fish_seen_subcommand_from update" -l mem-bw-schema -x -d "Intel RDT: refused so far"
 complete -c oarlock -n "__fish_seen_subcommand_from spec" -s b -l bundle -x -a "(__fish_complete_directories)" -d "Where to"
 complete -c oarlock -n "__fish_seen_subcommand_from spec" -l rootless -d "One that works without root"
-complete -c oarlock -n "__fish_seen_subcommand_from plan" -s f -l config -r -F -d "Read the configuration from a file"
-complete -c oarlock -n "__fish_seen_subcommand_from plan" -l format -x -a "text json" -d "Form of the plan"
-complete -c oarlock -n "__fish_seen_subcommand_from plan" -a "(__fish_complete_directories)"
+complete -c oarlock -n "__fish_seen_subcommand_from plan check" -s f -l config -r -F -d "Read the configuration from a file"
+complete -c oarlock -n "__fish_seen_subcommand_from plan check doctor" -l format -x -a "text json" -d "Form of the output"
+complete -c oarlock -n "__fish_seen_subcommand_from plan check" -a "(__fish_complete_directories)"

@@ -1,7 +1,9 @@
 //! The command line: runc's flags, habits and exit codes. One file per verb; here, what they share.
 
+mod check;
 mod create;
 mod delete;
+mod doctor;
 mod duration;
 mod events;
 mod exec;
@@ -85,8 +87,10 @@ enum Rootless {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Check(check::Check),
     Create(create::Create),
     Delete(delete::Delete),
+    Doctor(doctor::Doctor),
     Events(events::Events),
     Exec(exec::Exec),
     Features(features::Features),
@@ -160,8 +164,10 @@ pub fn main() -> ExitCode {
 impl Verb {
     fn run(self, global: &Global) -> Result<ExitCode> {
         match self {
+            Self::Check(args) => check::run(args, global),
             Self::Create(args) => create::run(args, global),
             Self::Delete(args) => delete::run(args, global),
+            Self::Doctor(args) => doctor::run(args, global),
             Self::Events(args) => events::run(args, global),
             Self::Exec(args) => exec::run(args, global),
             Self::Features(args) => features::run(args, global),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -32,7 +32,19 @@ enum Format {
 }
 
 pub fn run(args: Plan, global: &Global) -> Result<ExitCode> {
-    let plan = making::compile(global, &args.bundle, args.config.as_deref(), |bundle| {
+    let plan = compile(&args.bundle, args.config.as_deref(), global)
+        .with_context(|| format!("plan {}", args.bundle.display()))?;
+    let text = match args.format {
+        Format::Json => serde_json::to_string_pretty(&plan).context("plan")? + "\n",
+        Format::Text => text(&plan),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The Plan for a container that nobody makes, named after its bundle.
+pub(super) fn compile(bundle: &Path, config: Option<&Path>, global: &Global) -> Result<plan::Plan> {
+    making::compile(global, bundle, config, |bundle| {
         let name = bundle.file_name().unwrap_or("container".as_ref()).to_string_lossy().into_owned();
         Options {
             state_dir: global.root.join(&name),
@@ -46,13 +58,6 @@ pub fn run(args: Plan, global: &Global) -> Result<ExitCode> {
             notify_socket: None,
         }
     })
-    .with_context(|| format!("plan {}", args.bundle.display()))?;
-    let text = match args.format {
-        Format::Json => serde_json::to_string_pretty(&plan).context("plan")? + "\n",
-        Format::Text => text(&plan),
-    };
-    std::io::stdout().write_all(text.as_bytes()).context("stdout")?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The parent's steps, then the phases that init walks.

@@ -63,6 +63,10 @@ impl Kind {
         self.row().3
     }
 
+    pub fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|row| row.0)
+    }
+
     /// Every kind's name in the specification, sorted, for `features`.
     pub fn names() -> Vec<&'static str> {
         let mut names: Vec<_> = KINDS.iter().map(|row| row.1).collect();
