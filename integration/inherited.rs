@@ -71,6 +71,32 @@ fn listen_fds_are_passed_with_the_pid_of_the_container() {
 }
 
 #[test]
+fn the_names_of_listen_fds_are_passed_with_them() {
+    only_oarlock!("no other runtime forwards LISTEN_FDNAMES");
+    let bundle = Bundle::sh("echo $LISTEN_FDS \"$LISTEN_FDNAMES\"; sleep 1000");
+    let names = format!("{ACTIVATED} LISTEN_FDNAMES=web:admin");
+    let mut command = bundle.rt.after(&names, &bundle.command("create", &[]));
+    sys::pass_fds(&mut command, pipes(2));
+    let container = bundle.create_by(command);
+    container.start();
+    // To a program of exec they are told of its own sockets, not of the container's.
+    let exec = bundle.rt.command(["exec", &bundle.id, "sh", "-c", "echo $LISTEN_FDS \"$LISTEN_FDNAMES\""]);
+    let mut with = bundle.rt.after("export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES=log", &exec);
+    sys::pass_fds(&mut with, pipes(1));
+    bundle.rt.finish(with).ok().prints("1 log");
+    bundle.rt.finish(exec).ok().prints("");
+    container.kill("KILL");
+    container.output().prints("2 web:admin");
+}
+
+#[test]
+fn names_without_sockets_are_passed_to_nobody() {
+    let bundle = Bundle::sh("env");
+    let output = bundle.rt.finish(bundle.rt.after("export LISTEN_FDNAMES=web", &bundle.command("run", &[]))).ok();
+    assert!(!output.stdout.contains("LISTEN"), "{output}");
+}
+
+#[test]
 fn listen_fds_and_preserve_fds_add_up() {
     let mut bundle = Bundle::new();
     bundle.add_probe().script("/probe fds; /probe read 5");

@@ -1,16 +1,21 @@
 //! What is told to people and clients: errors and warnings, on stderr and in `--log`, in the forms that clients of runc
 //! read back.
 
+mod system;
+
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::state::time;
 use crate::sys::Named;
+use system::{Kind, System};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Level {
@@ -38,6 +43,30 @@ pub enum Format {
     Json,
 }
 
+/// Where `--log` leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    File(PathBuf),
+    /// An identifier, as for `logger --tag`.
+    Journal(String),
+    Syslog(String),
+}
+
+impl From<&OsStr> for Destination {
+    /// crun's forms; whatever has none of the prefixes is a file, as runc has it.
+    fn from(given: &OsStr) -> Self {
+        let bytes = given.as_bytes();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        if let Some(identifier) = bytes.strip_prefix(b"journald:") {
+            return Self::Journal(text(identifier));
+        }
+        if let Some(identifier) = bytes.strip_prefix(b"syslog:") {
+            return Self::Syslog(text(identifier));
+        }
+        Self::File(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)).into())
+    }
+}
+
 /// One line of the JSON form: containerd takes `msg` of the last line whose level is `error`.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -49,35 +78,46 @@ struct Line<'a> {
 /// Where messages go. Errors go to stderr as well as to the log: some clients read the one, some the other.
 #[derive(Debug)]
 pub struct Log {
-    file: Option<File>,
+    sink: Sink,
     format: Format,
     level: Level,
 }
 
+#[derive(Debug)]
+enum Sink {
+    /// Without `--log`.
+    Stderr,
+    File(File),
+    System(System),
+}
+
 impl Log {
     /// # Errors
-    /// If the file of `--log` cannot be opened.
-    pub fn open(path: Option<&Path>, format: Format, level: Level) -> Result<Self> {
-        let file = path
-            .map(|path| {
+    /// If the file of `--log` cannot be opened, or the host's log be reached.
+    pub fn open(destination: Option<&Destination>, format: Format, level: Level) -> Result<Self> {
+        let sink = match destination {
+            None => Sink::Stderr,
+            Some(Destination::File(path)) => {
                 let mut options = OpenOptions::new();
                 // O_SYNC: the client may read it while we are being killed.
                 options.append(true).create(true).mode(0o644).custom_flags(libc::O_SYNC);
-                options.open(path).named(|| format!("open({path:?})")).context("--log")
-            })
-            .transpose()?;
-        Ok(Self { file, format, level })
+                Sink::File(options.open(path).named(|| format!("open({path:?})")).context("--log")?)
+            }
+            Some(Destination::Journal(identifier)) => Sink::System(System::connect(Kind::Journal, identifier)?),
+            Some(Destination::Syslog(identifier)) => Sink::System(System::connect(Kind::Syslog, identifier)?),
+        };
+        Ok(Self { sink, format, level })
     }
 
     /// The log of a command line that could not be parsed: stderr.
     pub fn stderr() -> Self {
-        Self { file: None, format: Format::Text, level: Level::Warning }
+        Self { sink: Sink::Stderr, format: Format::Text, level: Level::Warning }
     }
 
     pub fn error(&self, text: &str) {
-        self.to_file(Level::Error, text);
-        // Without a log file, JSON was asked for on stderr.
-        if self.file.is_none() && self.format == Format::Json {
+        self.to_log(Level::Error, text);
+        // Without a log, JSON was asked for on stderr.
+        if matches!(self.sink, Sink::Stderr) && self.format == Format::Json {
             return self.to_stderr(&self.line(Level::Error, text));
         }
         self.to_stderr(&format!("oarlock: {}\n", one_line(text)));
@@ -96,8 +136,8 @@ impl Log {
         if level > self.level {
             return;
         }
-        if self.file.is_some() {
-            return self.to_file(level, text);
+        if !matches!(self.sink, Sink::Stderr) {
+            return self.to_log(level, text);
         }
         match self.format {
             Format::Json => self.to_stderr(&self.line(level, text)),
@@ -105,12 +145,21 @@ impl Log {
         }
     }
 
-    fn to_file(&self, level: Level, text: &str) {
-        if let Some(mut file) = self.file.as_ref()
-            && level <= self.level
-        {
-            // One write, so that lines of several processes do not mix; a full disk must not hide the error itself.
-            let _ = file.write_all(self.line(level, text).as_bytes());
+    fn to_log(&self, level: Level, text: &str) {
+        if level > self.level {
+            return;
+        }
+        match &self.sink {
+            Sink::Stderr => {}
+            Sink::File(file) => {
+                // One write, so that lines of several processes do not mix; a full disk must not hide the error itself.
+                let _ = (&*file).write_all(self.line(level, text).as_bytes());
+            }
+            // It has fields of its own for what the text form says besides.
+            Sink::System(system) => match self.format {
+                Format::Text => system.send(level, &one_line(text)),
+                Format::Json => system.send(level, self.line(level, text).trim_end()),
+            },
         }
     }
 
@@ -135,4 +184,25 @@ impl Log {
 /// A message is one line, whatever it quotes.
 fn one_line(text: &str) -> String {
     text.replace('\n', "; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::Destination;
+
+    #[test]
+    fn only_known_prefixes_are_no_file_names() {
+        for (text, destination) in [
+            ("/var/log/x", Destination::File("/var/log/x".into())),
+            ("file:journald:x", Destination::File("journald:x".into())),
+            ("other:x", Destination::File("other:x".into())),
+            ("journald", Destination::File("journald".into())),
+            ("journald:a:b", Destination::Journal("a:b".into())),
+            ("syslog:", Destination::Syslog(String::new())),
+        ] {
+            assert_eq!(Destination::from(OsStr::new(text)), destination, "{text}");
+        }
+    }
 }

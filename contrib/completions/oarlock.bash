@@ -55,10 +55,10 @@ _oarlock() {
             update) words="$update $(_oarlock_ids)" ;;
             events) words="--stats --interval $(_oarlock_ids)" ;;
             kill)
-                words="--all $(_oarlock_ids)"
+                words="--all --regex $(_oarlock_ids)"
                 [ "$prev" = kill ] || words="$words HUP INT QUIT KILL USR1 USR2 TERM STOP CONT"
                 ;;
-            delete) words="--force $(_oarlock_ids)" ;;
+            delete) words="--force --regex $(_oarlock_ids)" ;;
             list) words="--format --quiet" ;;
             spec) words="--bundle --rootless" ;;
             plan | check)

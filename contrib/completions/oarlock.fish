@@ -39,6 +39,7 @@ complete -c oarlock -n "__fish_seen_subcommand_from run" -l no-subreaper -d "Do 
 
 complete -c oarlock -n "__fish_seen_subcommand_from start state kill delete exec ps pause resume update events" -a "(__oarlock_ids)"
 complete -c oarlock -n "__fish_seen_subcommand_from kill" -s a -l all -d "Signal all processes"
+complete -c oarlock -n "__fish_seen_subcommand_from kill delete" -s r -l regex -d "The ID is a regular expression"
 complete -c oarlock -n "__fish_seen_subcommand_from delete" -s f -l force -d "Kill it first"
 complete -c oarlock -n "__fish_seen_subcommand_from exec" -s p -l process -r -F -d "Read the process from a file"
 complete -c oarlock -n "__fish_seen_subcommand_from exec" -s t -l tty -d "Give it a terminal"

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::Global;
+use super::{Global, matching};
 use crate::state::{Container, Dir, Record, Status, validate_id};
 use crate::sys::process::{CloseRange, close_from};
 
@@ -14,6 +14,9 @@ pub struct Delete {
     /// Kill it first if it is not stopped; no error if there is none
     #[arg(short, long)]
     force: bool,
+    /// Take the name as a regular expression: every container that it matches
+    #[arg(short, long)]
+    regex: bool,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -22,8 +25,11 @@ pub struct Delete {
 pub fn run(args: Delete, global: &Global) -> Result<ExitCode> {
     // Hooks get nothing of what we were started with.
     close_from(3, CloseRange::OnExec)?;
-    let delete = || if args.force { force(&args.id, global) } else { stopped(&args.id, global) };
-    delete().with_context(|| format!("delete {}", args.id))?;
+    let delete = |id: &str| if args.force { force(id, global) } else { stopped(id, global) };
+    if args.regex {
+        return matching::each(&args.id, "delete", global, delete).context("delete");
+    }
+    delete(&args.id).with_context(|| format!("delete {}", args.id))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -139,6 +139,7 @@ impl Exec {
     fn compile(&self, container: &Container, listen_fds: u32, global: &Global) -> Result<Process> {
         let mut warnings = Vec::new();
         let document = self.process.as_deref().map(|path| bundle::load_process(path, &mut warnings)).transpose()?;
+        let listen_fd_names = making::listen_fd_names();
         let flags = Flags {
             tty: self.tty,
             env: &self.env,
@@ -151,6 +152,7 @@ impl Exec {
             no_new_privs: self.no_new_privs,
             args: &self.args,
             listen_fds,
+            listen_fd_names: listen_fd_names.as_deref(),
         };
         let process = exec::compile(&container.record.exec, document.as_ref(), &flags, &mut warnings);
         for warning in warnings {

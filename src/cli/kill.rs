@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Global, signal};
+use super::{Global, matching, signal};
 use crate::state::{Container, Status};
 
 /// Send a signal to a container's init
@@ -13,6 +13,9 @@ pub struct Kill {
     /// Send it to every process of the container
     #[arg(short, long)]
     all: bool,
+    /// Take the name as a regular expression: every container that it matches
+    #[arg(short, long)]
+    regex: bool,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -22,9 +25,9 @@ pub struct Kill {
 }
 
 pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
-    let kill = || {
+    let kill = |id: &str| {
         let signal = signal::parse(&args.signal)?;
-        let container = Container::load(&global.root, &args.id)?;
+        let container = Container::load(&global.root, id)?;
         // Without a pid namespace of its own the container's processes can outlive init; SIGKILL still reaches those.
         let reaches_others = args.all || signal == libc::SIGKILL;
         if container.status()? == Status::Stopped && !(reaches_others && has_survivors(&container)?) {
@@ -32,7 +35,11 @@ pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
         }
         container.kill(signal, args.all)
     };
-    kill().with_context(|| format!("kill {}", args.id))?;
+    if args.regex {
+        signal::parse(&args.signal).context("kill")?;
+        return matching::each(&args.id, "kill", global, kill).context("kill");
+    }
+    kill(&args.id).with_context(|| format!("kill {}", args.id))?;
     Ok(ExitCode::SUCCESS)
 }
 

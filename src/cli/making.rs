@@ -56,6 +56,7 @@ impl Making {
             rootless: global.rootless,
             cgroup_manager: global.cgroup_manager,
             listen_fds: listen_fds(),
+            listen_fd_names: listen_fd_names(),
             state_dir: global.root.join(&self.id),
             notify_socket: notify_socket(),
         })?;
@@ -123,6 +124,11 @@ pub fn listen_fds() -> u32 {
         return 0;
     }
     number("LISTEN_FDS").unwrap_or(0)
+}
+
+/// What those sockets are called (sd_listen_fds_with_names(3)).
+pub fn listen_fd_names() -> Option<String> {
+    std::env::var("LISTEN_FDNAMES").ok()
 }
 
 /// Where our caller wants to hear that the container is ready (sd_notify(3)).

@@ -11,6 +11,7 @@ mod features;
 mod kill;
 mod list;
 mod making;
+mod matching;
 mod pause;
 mod plan;
 mod ps;
@@ -31,7 +32,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::InputError;
 use crate::host::Facts;
-use crate::log::{Format, Level, Log};
+use crate::log::{Destination, Format, Level, Log};
 use crate::plan::cgroup::Manager;
 use crate::safe::seal;
 use crate::{bundle, host};
@@ -52,9 +53,9 @@ struct Flags {
     /// Directory for the state of containers (default: /run/oarlock, or $XDG_RUNTIME_DIR/oarlock without root)
     #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
-    /// File to append errors and warnings to
-    #[arg(long, value_name = "FILE", global = true)]
-    log: Option<PathBuf>,
+    /// Where errors and warnings go: a file to append to, or the host's log by journald:ID or syslog:ID
+    #[arg(long, value_name = "[file:]FILE|journald:ID|syslog:ID", global = true)]
+    log: Option<OsString>,
     /// Form of the log
     #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     log_format: Format,
@@ -138,7 +139,8 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let log = match Log::open(cli.flags.log.as_deref(), cli.flags.log_format, cli.flags.level()) {
+    let destination = cli.flags.log.as_deref().map(Destination::from);
+    let log = match Log::open(destination.as_ref(), cli.flags.log_format, cli.flags.level()) {
         Ok(log) => log,
         Err(error) => {
             Log::stderr().error(&format!("{error:#}"));

@@ -55,6 +55,7 @@ pub(super) fn compile(bundle: &Path, config: Option<&Path>, global: &Global) -> 
             rootless: global.rootless,
             cgroup_manager: global.cgroup_manager,
             listen_fds: 0,
+            listen_fd_names: None,
             notify_socket: None,
         }
     })

@@ -44,7 +44,8 @@ impl Base {
 fn without_sockets(mut process: Process) -> Process {
     let notify = format!("NOTIFY_SOCKET={}", mounts::NOTIFY_SOCKET);
     process.env.retain(|variable| {
-        *variable != notify && !variable.starts_with("LISTEN_FDS=") && !variable.starts_with("LISTEN_PID=")
+        let of_sockets = ["LISTEN_FDS=", "LISTEN_FDNAMES=", "LISTEN_PID="];
+        *variable != notify && !of_sockets.iter().any(|name| variable.starts_with(name))
     });
     process
 }
@@ -64,6 +65,7 @@ pub struct Flags<'a> {
     pub args: &'a [String],
     /// Sockets passed on by socket activation.
     pub listen_fds: u32,
+    pub listen_fd_names: Option<&'a str>,
 }
 
 /// Decides what the process is. A flag overrules the document; what the document leaves out, its environment and working
@@ -116,7 +118,7 @@ pub fn compile(
     process.env.extend_from_slice(flags.env);
     if flags.listen_fds > 0 {
         // LISTEN_PID is for the process itself to say.
-        process.env.push(format!("LISTEN_FDS={}", flags.listen_fds));
+        process.env.extend(process::sockets(flags.listen_fds, flags.listen_fd_names));
     }
     process.env = process::each_once(&process.env);
     Ok(process)

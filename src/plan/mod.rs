@@ -98,6 +98,8 @@ pub struct Options {
     pub cgroup_manager: cgroup::Manager,
     /// File descriptors passed by socket activation (`LISTEN_FDS` of our own environment).
     pub listen_fds: u32,
+    /// Their names, in `LISTEN_FDNAMES`'s form.
+    pub listen_fd_names: Option<String>,
     /// The container's directory below the state root; the directory of the notify socket is in it.
     pub state_dir: PathBuf,
     /// `NOTIFY_SOCKET` was set in our environment: the container gets `/run/notify` and the variable.

@@ -92,11 +92,17 @@ const PER_LINUX32: u64 = 0x0008;
 /// Whatever is wrong in it, by its JSON path.
 pub fn compile(process: &oci_spec::runtime::Process, options: &Options, warn: &mut Vec<String>) -> Result<Process> {
     let notify = options.notify_socket.is_some().then(|| format!("NOTIFY_SOCKET={}", mounts::NOTIFY_SOCKET));
-    let sockets = (options.listen_fds > 0)
-        .then(|| [format!("LISTEN_FDS={}", options.listen_fds), "LISTEN_PID=1".to_owned()])
-        .into_iter()
-        .flatten();
-    document(process, notify.into_iter().chain(sockets).collect(), warn)
+    let mut variables: Vec<String> = notify.into_iter().collect();
+    if options.listen_fds > 0 {
+        variables.extend(sockets(options.listen_fds, options.listen_fd_names.as_deref()));
+        variables.push("LISTEN_PID=1".to_owned());
+    }
+    document(process, variables, warn)
+}
+
+/// What socket activation tells in the environment (sd_listen_fds(3)), the pid apart.
+pub(super) fn sockets(count: u32, names: Option<&str>) -> impl Iterator<Item = String> {
+    [format!("LISTEN_FDS={count}")].into_iter().chain(names.map(|names| format!("LISTEN_FDNAMES={names}")))
 }
 
 /// A `process`, the container's or one for `exec`, with variables of the runtime's own after those of its `env`.

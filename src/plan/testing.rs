@@ -29,6 +29,7 @@ pub fn options() -> Options {
         rootless: false,
         cgroup_manager: super::cgroup::Manager::Cgroupfs,
         listen_fds: 0,
+        listen_fd_names: None,
         state_dir: "/run/oarlock/test".into(),
         notify_socket: None,
     }

@@ -8,6 +8,7 @@ pub mod net;
 pub mod netlink;
 pub mod openat2;
 pub mod process;
+pub mod regex;
 pub mod seccomp;
 pub mod timer;
 pub mod tty;
@@ -78,6 +79,35 @@ pub fn receive(
         _ => None,
     });
     Ok((message.bytes, fd))
+}
+
+/// A moment in the host's time zone.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalTime {
+    /// From 0, which is January.
+    pub month: usize,
+    /// From 1.
+    pub day: i32,
+    pub hour: i32,
+    pub minute: i32,
+    pub second: i32,
+}
+
+/// Now, by the host's clocks and time zone (localtime(3)).
+pub fn local_time() -> LocalTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let time = libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX);
+    // SAFETY: a tm is plain data, for which zeros are a value.
+    let mut broken: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to living values of the right types; on failure `broken` stays as it is.
+    unsafe { libc::localtime_r(&raw const time, &raw mut broken) };
+    LocalTime {
+        month: usize::try_from(broken.tm_mon).unwrap_or(0),
+        day: broken.tm_mday,
+        hour: broken.tm_hour,
+        minute: broken.tm_min,
+        second: broken.tm_sec,
+    }
 }
 
 /// The working directory as the kernel names it. glibc's getcwd(3) hides what matters here: a directory outside the

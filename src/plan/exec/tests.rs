@@ -12,7 +12,12 @@ fn base(extra: Value) -> Base {
     process.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let document = spec(json!({ "root": { "path": "rootfs" }, "process": process,
         "linux": { "namespaces": namespaces(&["pid", "mount"]) } }));
-    let options = crate::plan::Options { listen_fds: 1, notify_socket: Some("/x".into()), ..options() };
+    let options = crate::plan::Options {
+        listen_fds: 1,
+        listen_fd_names: Some("a".into()),
+        notify_socket: Some("/x".into()),
+        ..options()
+    };
     Base::of(&compile_container(&document, &options, &v1(), &mut Vec::new()).unwrap())
 }
 
@@ -63,6 +68,7 @@ fn flags_overrule() {
         no_new_privs: true,
         args: &args,
         listen_fds: 2,
+        listen_fd_names: Some("x:y"),
         ..Flags::default()
     };
     for document in
@@ -71,7 +77,7 @@ fn flags_overrule() {
         let process = compile(&base(json!({})), document.as_ref(), &flags, &mut Vec::new()).unwrap();
         assert!(process.terminal && process.no_new_privileges);
         assert_eq!((process.uid, process.gid, process.cwd), (10, 11, PathBuf::from("/tmp")));
-        assert_eq!(process.env, ["PATH=/bin", "A=2", "B=3", "LISTEN_FDS=2"]);
+        assert_eq!(process.env, ["PATH=/bin", "A=2", "B=3", "LISTEN_FDS=2", "LISTEN_FDNAMES=x:y"]);
         let sets = process.capabilities;
         assert_eq!((sets.bounding, sets.inheritable, sets.ambient), (1 << 13 | 1, 0, 0));
     }
