@@ -50,3 +50,30 @@ need_rust() {
 rust_version() {
     sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml
 }
+
+# cache_dir NAME: where what takes long to build is kept from run to run, outside the tree.
+cache_dir() {
+    echo "${XDG_CACHE_HOME:-${HOME:?}/.cache}/oarlock/$1"
+}
+
+# debian_mirror: the one that this machine's apt uses.
+debian_mirror() {
+    # shellcheck disable=SC2016
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -e security -e backports | head -n 1
+}
+
+# apt_apart DIR SUITE…: sets the array APT to an apt-get that has these suites, sources included, and a state of its own
+# in DIR: the machine's own apt does not see it. What is installed on the machine it does know.
+apt_apart() {
+    local dir=$1 suite type
+    shift
+    mkdir -p "$dir"/{lists,cache/archives}/partial
+    for suite in "$@"; do
+        for type in deb deb-src; do
+            echo "$type [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) $suite main"
+        done
+    done >"$dir/sources.list"
+    APT=(apt-get -qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null
+        -o "Dir::State::lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root)
+    "${APT[@]}" update
+}

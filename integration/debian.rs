@@ -8,10 +8,13 @@ use crate::harness::sockets::FdReceiver;
 use crate::harness::terminal::Terminal;
 use crate::harness::{Bundle, base, json};
 
-/// A Debian minbase, made once a run and shared by all tests, read-only.
+/// A Debian minbase, made once a run and shared by all tests, read-only: `TEST_DEBIAN`, if that is set.
 fn root() -> Option<&'static PathBuf> {
     static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
     ROOT.get_or_init(|| {
+        if let Some(made) = std::env::var_os("TEST_DEBIAN") {
+            return Some(made.into());
+        }
         let root = base::dir().join("debian");
         let made = Command::new("mmdebstrap")
             .args(["--quiet", "--variant=minbase", "bookworm"])

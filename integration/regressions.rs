@@ -170,9 +170,10 @@ fn a_process_that_was_in_the_cgroup_before_survives_a_refused_create_and_its_del
     let pidfd = sys::pidfd_open(stranger.id() as i32).unwrap();
     for dir in crate::harness::cgroup::dirs(&bundle.cgroup()) {
         std::fs::create_dir_all(&dir).unwrap();
+        // v1 alone wants them set before anyone joins.
         for name in ["cpus", "mems"] {
             let file = dir.join(format!("cpuset.{name}"));
-            if file.exists() {
+            if file.exists() && crate::harness::cgroup::has_v1("cpuset") {
                 let above = std::fs::read_to_string(format!("/sys/fs/cgroup/cpuset/cpuset.{name}")).unwrap();
                 std::fs::write(dir.parent().unwrap().join(format!("cpuset.{name}")), above.trim()).unwrap();
                 std::fs::write(&file, above.trim()).unwrap();

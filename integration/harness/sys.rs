@@ -6,12 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, UnixAddr};
 
-/// Nothing that a container runtime does takes longer than this; a wait beyond it is a hang.
+/// Nothing that a container runtime does takes longer than this; a wait beyond it is a hang. [`wait_readable`] knows of
+/// slower machines.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A pidfd of `pid` (Linux 5.3); `None` when there is no such process.
@@ -22,9 +24,18 @@ pub fn pidfd_open(pid: i32) -> Option<OwnedFd> {
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Waits until `fd` is readable (or hung up); `false` when `limit` passes first.
+/// `TEST_PATIENCE`: by how much this machine is slower than the deadlines were made for.
+fn patience() -> u32 {
+    static PATIENCE: OnceLock<u32> = OnceLock::new();
+    *PATIENCE.get_or_init(|| {
+        let text = std::env::var("TEST_PATIENCE").unwrap_or_else(|_| "1".to_owned());
+        text.parse().expect("TEST_PATIENCE is a number")
+    })
+}
+
+/// Waits until `fd` is readable (or hung up); `false` when `limit` (times `TEST_PATIENCE`) passes first.
 pub fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
-    let end = Instant::now() + limit;
+    let end = Instant::now() + limit * patience();
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
