@@ -11,12 +11,7 @@ fn documents(kind: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{directory:?}: {error}"));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    // Other platforms' documents are not ours to compile.
-    paths.retain(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        name.ends_with(".json") && !name.starts_with("freebsd") && !name.starts_with("zos")
-    });
-    assert!(paths.len() >= 4, "{paths:?}");
+    assert!(paths.len() >= 5, "{paths:?}");
     paths
 }
 
@@ -31,6 +26,11 @@ fn every_good_document_of_the_specification_compiles() {
     only_oarlock!("`plan` is oarlock's");
     for document in documents("good") {
         let output = plan(&document);
+        if matches!(document.file_name().unwrap().to_str().unwrap(), "freebsd-example.json" | "zos-example.json") {
+            // Understood, but on Linux a host name takes a UTS namespace, which other systems have not.
+            output.names("hostname");
+            continue;
+        }
         assert_eq!(output.code, 0, "{}: {output}", document.display());
         assert!(!output.stdout.is_empty());
     }
@@ -46,6 +46,7 @@ fn every_bad_document_of_the_specification_is_refused_with_its_place() {
             "linux-hugepage.json" => "linux.resources.hugepageLimits",
             "linux-netdevice.json" => "linux.netDevices",
             "linux-rdma.json" => "linux.resources.rdma",
+            "freebsd-vnet-disable.json" => "freebsd.jail.vnet",
             // Not JSON at all: the place is a line and a column.
             "invalid-json.json" => "line",
             other => panic!("a new document: say where {other} is wrong"),

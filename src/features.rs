@@ -7,8 +7,8 @@ use oci_spec::runtime::{Arch, LinuxSeccompAction};
 use serde::Serialize;
 
 use crate::bundle::OCI_VERSION;
-use crate::plan::mounts;
 use crate::plan::namespaces::Kind;
+use crate::plan::{memory_policy, mounts};
 use crate::seccomp::names;
 
 /// The oldest document that is understood (0.x ones are read as this version).
@@ -40,6 +40,7 @@ struct Linux {
     apparmor: Feature,
     selinux: Feature,
     intel_rdt: Feature,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Feature,
 }
@@ -71,12 +72,18 @@ struct Seccomp {
 }
 
 #[derive(Debug, Serialize)]
+struct MemoryPolicy {
+    modes: Vec<String>,
+    flags: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
 struct MountExtensions {
     idmap: Feature,
 }
 
 impl Features {
-    /// The features of this binary. `linux.memoryPolicy` is absent because a memory policy is refused.
+    /// The features of this binary.
     pub fn of_this_binary() -> Self {
         Self {
             oci_version_min: OCI_VERSION_MIN,
@@ -98,6 +105,7 @@ impl Features {
                 apparmor: Feature { enabled: true },
                 selinux: Feature { enabled: true },
                 intel_rdt: Feature { enabled: false },
+                memory_policy: MemoryPolicy { modes: memory_policy::mode_names(), flags: memory_policy::flag_names() },
                 mount_extensions: MountExtensions { idmap: Feature { enabled: true } },
                 net_devices: Feature { enabled: true },
             },

@@ -40,6 +40,7 @@ use crate::state::dir::SECCOMP;
 use crate::state::{Container, Record};
 use crate::sync::{self, Channel, Packet};
 use crate::sys::process::{Cloned, clone, enter_namespace, pidfd_send_signal, set_rlimit, set_undumpable, wait};
+use crate::sys::sched::set_affinity;
 use crate::sys::{Named, SysError};
 use child::Joining;
 use freeze::Watch;
@@ -129,6 +130,12 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     // A path by a pid is init's only as long as init lives.
     if container.init()?.is_none() {
         bail!(STOPPED);
+    }
+    // Ours too, as config.md has it: on v2 the child is born in the container's cgroup.
+    if let Some(initial) = process.exec_affinity.as_ref().and_then(|affinity| affinity.initial.as_ref()) {
+        set_affinity(initial.words()).context(
+            "process.execCPUAffinity.initial (hint: at least one must be online and in the runtime's cpuset)",
+        )?;
     }
     let other = || if request.cgroup.is_some() { Ok(None) } else { current_cgroup(&record.cgroup, pid) };
     let into = Into { cgroup, other: &other, tolerant: base.rootless };

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,25 @@ static int do_self(char **args) {
     return 0;
 }
 
+// sched: scheduling attributes (sched_getattr(2)) and I/O priority, as numbers.
+static int do_sched(char **args) {
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+        uint32_t util_min, util_max;
+    } attr = {0};
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof attr, 0) < 0) return perror("sched_getattr"), 1;
+    printf("policy=%u\nflags=%#llx\nnice=%d\npriority=%u\nruntime=%llu\ndeadline=%llu\nperiod=%llu\n"
+           "util=%u-%u\nioprio=%ld\n",
+           attr.policy, (unsigned long long)attr.flags, attr.nice, attr.priority, (unsigned long long)attr.runtime,
+           (unsigned long long)attr.deadline, (unsigned long long)attr.period, attr.util_min, attr.util_max,
+           syscall(SYS_ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, 0));
+    return 0;
+}
+
 // ignore-term: says `ready`, then ignores every polite request to end.
 static int do_ignore_term(char **args) {
     signal(SIGTERM, SIG_IGN);
@@ -154,7 +174,7 @@ int main(int argc, char **argv) {
     } verbs[] = {
         {"syscall", do_syscall}, {"int80", do_int80},   {"fds", do_fds},       {"read", do_read},
         {"keyring", do_keyring}, {"tty", do_tty},       {"resize", do_resize}, {"notify", do_notify},
-        {"clocks", do_clocks},   {"self", do_self},     {"ignore-term", do_ignore_term},
+        {"clocks", do_clocks},   {"self", do_self},     {"sched", do_sched},   {"ignore-term", do_ignore_term},
     };
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
         if (!strcmp(argv[1], verbs[i].name)) return verbs[i].run(argv + 2);

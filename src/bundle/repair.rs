@@ -108,7 +108,7 @@ fn process(process: &mut Map<String, Value>, warn: &mut Vec<String>) {
         }
     }
     if let Some(Value::Object(affinity)) = process.get_mut("execCPUAffinity") {
-        without_blanks(affinity);
+        canonical(affinity);
     }
 }
 
@@ -128,13 +128,20 @@ fn drop_unknown_capabilities(capabilities: &mut Value, warn: &mut Vec<String>) {
     }
 }
 
-/// The schema allows blanks anywhere in a CPU list (`^[0-9, -]*$`), and an empty one; the crate allows neither.
-fn without_blanks(affinity: &mut Map<String, Value>) {
+/// The schema allows blanks and empty elements in a CPU list (`^[0-9, -]*$`); the crate allows neither. Numbers with only
+/// blanks between them stay as they are: joining them would make another number.
+fn canonical(affinity: &mut Map<String, Value>) {
     for name in ["initial", "final"] {
         if let Some(Value::String(list)) = affinity.get_mut(name) {
-            list.retain(|c| c != ' ');
-            if list.is_empty() {
+            let trimmed =
+                |part: &str, at: char| part.split(at).map(|part| part.trim_matches(' ').to_owned()).collect::<Vec<_>>();
+            let mut elements: Vec<String> =
+                trimmed(list, ',').iter().map(|element| trimmed(element, '-').join("-")).collect();
+            elements.retain(|element| !element.is_empty());
+            if elements.is_empty() {
                 affinity.remove(name);
+            } else {
+                *list = elements.join(",");
             }
         }
     }

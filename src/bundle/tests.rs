@@ -138,6 +138,10 @@ fn cpu_lists_may_have_blanks_and_may_be_empty() {
     let affinity = spec.process().as_ref().unwrap().exec_cpu_affinity().as_ref().unwrap();
     assert_eq!(affinity.initial().as_deref(), Some("0-1,3"));
     assert_eq!(affinity.cpu_affinity_final().as_deref(), None);
+    let (spec, _) = accepted(&with_process(r#""execCPUAffinity": {"initial": ", 1 - 2,, 4 ,"}"#));
+    let affinity = spec.process().as_ref().unwrap().exec_cpu_affinity().as_ref().unwrap();
+    assert_eq!(affinity.initial().as_deref(), Some("1-2,4"));
+    assert_eq!(refused(&with_process(r#""execCPUAffinity": {"final": "1 2"}"#)).at, "process.execCPUAffinity.final");
     let error = refused(&with_process(r#""execCPUAffinity": {"initial": "one"}"#));
     assert_eq!(error.at, "process.execCPUAffinity.initial");
 }

@@ -14,11 +14,13 @@ use nix::unistd::{Gid, Uid, chdir, fchown, isatty};
 
 use super::wire::Wire;
 use super::{Init, console, exec};
+use crate::plan::mask::Mask;
 use crate::plan::process::{Capabilities, Process};
 use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sync;
-use crate::sys::process::{self, SchedAttr, close_all_but};
+use crate::sys::process::{self, close_all_but};
+use crate::sys::sched::{self, SchedAttr};
 use crate::sys::{Named, SysError, current_dir};
 
 /// The highest capability that a kernel may know.
@@ -147,6 +149,15 @@ fn give_stdio(process: &Process) -> Result<()> {
     Ok(())
 }
 
+/// Lets this process run wherever its cpuset allows. Since Linux 6.2 the kernel keeps what sched_setaffinity(2) was asked
+/// for through every change of the cpuset, so a container would be held to the processors of whoever called the runtime.
+pub fn forget_affinity() {
+    // Bits beyond what the kernel counts are ignored; no kernel counts to more than these 8192.
+    const EVERYWHERE: [u64; 128] = [u64::MAX; 128];
+    // Refused only where somebody else confines us; then the processors are theirs to say.
+    let _ = sched::set_affinity(&EVERYWHERE);
+}
+
 fn schedule(process: &Process) -> Result<()> {
     if let Some(scheduler) = process.scheduler {
         let attr = SchedAttr {
@@ -159,13 +170,18 @@ fn schedule(process: &Process) -> Result<()> {
             period: scheduler.period,
             ..SchedAttr::default()
         };
-        process::set_scheduler(attr).context("process.scheduler")?;
+        sched::set_scheduler(attr).context("process.scheduler")?;
     }
     if let Some(value) = process.io_priority {
-        process::set_io_priority(value).context("process.ioPriority")?;
+        sched::set_io_priority(value).context("process.ioPriority")?;
     }
     if let Some(persona) = process.personality {
-        process::set_personality(persona).context("linux.personality")?;
+        sched::set_personality(persona).context("linux.personality")?;
+    }
+    if let Some(policy) = &process.memory_policy {
+        let nodes = policy.nodes.as_ref().map_or(&[][..], Mask::words);
+        sched::set_memory_policy(policy.mode, nodes)
+            .context("linux.memoryPolicy (hint: the nodes must be the host's and in the container's cpuset)")?;
     }
     Ok(())
 }

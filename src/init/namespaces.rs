@@ -9,6 +9,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::setsid;
 
 use super::Init;
+use super::identity::forget_affinity;
 use crate::cgroup::join_self;
 use crate::plan::namespaces::Kind;
 use crate::sync;
@@ -20,6 +21,7 @@ use crate::sys::{Named, SysError};
 
 pub fn enter(init: &mut Init<'_>) -> Result<()> {
     join_self(&std::mem::take(&mut init.inherited.cgroup_tasks))?;
+    forget_affinity();
     init.wait_for_go()?;
     join(init)?;
     if !init.plan.net_devices.is_empty() {

@@ -6,6 +6,7 @@ use crate::plan::devices::NodeKind;
 use crate::plan::hooks::Hook;
 use crate::plan::mounts::{Mount, MountKind};
 use crate::plan::namespaces::Kind;
+use crate::plan::process::Process;
 
 pub fn namespaces(plan: &Plan) -> Vec<String> {
     let mut steps: Vec<String> = plan
@@ -161,8 +162,9 @@ pub fn sysctl(plan: &Plan) -> Vec<String> {
 
 pub fn process(plan: &Plan) -> Vec<String> {
     let Some(process) = &plan.process else { return Vec::new() };
-    let mut steps: Vec<String> =
-        process.rlimits.iter().map(|limit| format!("{} {} (hard {})", limit.name, limit.soft, limit.hard)).collect();
+    let mut steps = scheduling(process);
+    let limits = process.rlimits.iter();
+    steps.extend(limits.map(|limit| format!("{} {} (hard {})", limit.name, limit.soft, limit.hard)));
     steps.extend(process.apparmor_profile.iter().map(|profile| format!("AppArmor profile {profile}")));
     steps.extend(process.selinux_label.iter().map(|label| format!("SELinux label {label}")));
     steps.push(format!("enter {}", process.cwd.display()));
@@ -184,6 +186,23 @@ pub fn process(plan: &Plan) -> Vec<String> {
         capabilities.permitted,
         capabilities.ambient
     ));
+    steps
+}
+
+fn scheduling(process: &Process) -> Vec<String> {
+    let mut steps = Vec::new();
+    if let Some(to) = process.scheduler {
+        steps.push(format!(
+            "scheduling policy {} flags {:#x} nice {} priority {}",
+            to.policy, to.flags, to.nice, to.priority
+        ));
+    }
+    steps.extend(process.io_priority.map(|value| format!("I/O priority {value:#x}")));
+    steps.extend(process.personality.map(|value| format!("personality {value:#x}")));
+    if let Some(policy) = &process.memory_policy {
+        let nodes = policy.nodes.as_ref().map(|nodes| format!(" of nodes {nodes}")).unwrap_or_default();
+        steps.push(format!("memory policy {:#x}{nodes}", policy.mode));
+    }
     steps
 }
 

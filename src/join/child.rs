@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir, setsid};
 
 use crate::cgroup::join_self;
-use crate::init::identity::Candidate;
+use crate::init::identity::{Candidate, forget_affinity};
 use crate::init::namespaces::{become_root, join_keyring};
 use crate::init::wire::Wire;
 use crate::init::{console, exec};
@@ -21,6 +21,7 @@ use crate::safe::rootfs::Rootfs;
 use crate::sync::Kind as Packet;
 use crate::sys::Named;
 use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
+use crate::sys::sched::set_affinity;
 
 /// A process on its way into a container.
 pub struct Joining<'a> {
@@ -59,6 +60,7 @@ impl Joining<'_> {
         self.keep([self.init.as_raw_fd()].into_iter().chain(self.own_fds()).collect())?;
         self.wire.report_panics();
         join_self(&std::mem::take(&mut self.tasks))?;
+        self.choose_processors()?;
         if let Some(score) = self.process.oom_score_adj {
             self.adjust_oom_score(score)?;
         }
@@ -107,6 +109,22 @@ impl Joining<'_> {
     /// Closes every descriptor but the program's and these.
     fn keep(&self, fds: Vec<RawFd>) -> Result<()> {
         Ok(close_all_but(3 + self.preserve_fds as RawFd, fds)?)
+    }
+
+    /// Now that we are in the container's cpuset.
+    fn choose_processors(&self) -> Result<()> {
+        match &self.process.exec_affinity {
+            None => forget_affinity(),
+            Some(affinity) => {
+                // Without a final list the kernel decides: what of the initial one the cpuset has (config.md).
+                if let Some(last) = &affinity.last {
+                    set_affinity(last.words()).context(
+                        "process.execCPUAffinity.final (hint: at least one must be online and in the container's cpuset)",
+                    )?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// While the files of /proc/self are still ours: they become root's when we are undumpable.

@@ -146,9 +146,6 @@ fn from_document(
     flags: &Flags<'_>,
     warn: &mut Vec<String>,
 ) -> Result<Process> {
-    if document.exec_cpu_affinity().is_some() {
-        return Err(InputError::new("process.execCPUAffinity", "is not supported yet").hint("remove it"));
-    }
     let mut document = document.clone();
     if flags.tty {
         document.set_terminal(Some(true));
@@ -172,7 +169,9 @@ fn from_document(
     process.oom_score_adj = process.oom_score_adj.or(container.oom_score_adj);
     process.scheduler = process.scheduler.or(container.scheduler);
     process.io_priority = process.io_priority.or(container.io_priority);
+    process.exec_affinity = process.exec_affinity.or_else(|| container.exec_affinity.clone());
     process.personality = container.personality;
+    process.memory_policy.clone_from(&container.memory_policy);
     Ok(process)
 }
 

@@ -8,6 +8,8 @@ pub mod exec;
 pub mod hooks;
 pub mod idmap;
 pub mod lsm;
+pub mod mask;
+pub mod memory_policy;
 pub mod mounts;
 pub mod namespaces;
 pub mod netdev;
@@ -121,6 +123,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
     let mut process = spec.process().as_ref().map(|process| process::compile(process, options, warn)).transpose()?;
     if let Some(process) = &mut process {
         process.personality = process::personality(spec);
+        process.memory_policy = memory_policy::compile(spec)?;
     }
     let (hostname, domainname) = namespaces::names(spec, &namespaces)?;
     let linux = spec.linux().as_ref();

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxPersonalityDomain, PosixRlimit, PosixRlimitType, Spec};
 use serde::{Deserialize, Serialize};
 
+use super::mask::Mask;
+use super::memory_policy::MemoryPolicy;
 use super::{Options, Result, lsm, mounts, no_nul};
 use crate::error::InputError;
 
@@ -39,8 +41,21 @@ pub struct Process {
     pub scheduler: Option<Scheduler>,
     /// The value of ioprio_set(2): class << 13 | priority.
     pub io_priority: Option<i32>,
+    /// For what joins the container later; init has the processors of its cpuset.
+    pub exec_affinity: Option<ExecAffinity>,
     /// The value of personality(2).
     pub personality: Option<u64>,
+    pub memory_policy: Option<MemoryPolicy>,
+}
+
+/// `process.execCPUAffinity`: the processors on which a process of `exec` runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecAffinity {
+    /// Until it is in the container's cgroup.
+    pub initial: Option<Mask>,
+    /// From then on.
+    #[serde(rename = "final")]
+    pub last: Option<Mask>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,8 +177,19 @@ pub(super) fn document(
         selinux_label: lsm::label("process.selinuxLabel", process.selinux_label().as_ref())?,
         scheduler: process.scheduler().as_ref().map(sched::scheduler).transpose()?,
         io_priority: process.io_priority().as_ref().map(sched::io_priority).transpose()?,
+        exec_affinity: exec_affinity(process)?,
         personality: None,
+        memory_policy: None,
     })
+}
+
+fn exec_affinity(process: &oci_spec::runtime::Process) -> Result<Option<ExecAffinity>> {
+    let Some(given) = process.exec_cpu_affinity() else { return Ok(None) };
+    let mask = |name: &str, list: &Option<String>| {
+        Mask::parse(&format!("process.execCPUAffinity.{name}"), list.as_deref().unwrap_or_default())
+    };
+    let (initial, last) = (mask("initial", given.initial())?, mask("final", given.cpu_affinity_final())?);
+    Ok((initial.is_some() || last.is_some()).then_some(ExecAffinity { initial, last }))
 }
 
 /// `linux.personality` as the value of personality(2). It stands outside `process`, so `plan::compile` adds it.

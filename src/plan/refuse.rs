@@ -20,14 +20,7 @@ pub fn unsupported(spec: &Spec, options: &Options) -> Result<()> {
         return Err(refuse("--systemd-cgroup").hint("use the cgroupfs driver"));
     }
     let linux = spec.linux().as_ref();
-    let fields = [
-        ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
-        ("linux.memoryPolicy", linux.is_some_and(|linux| linux.memory_policy().is_some())),
-        (
-            "process.execCPUAffinity",
-            spec.process().as_ref().is_some_and(|process| process.exec_cpu_affinity().is_some()),
-        ),
-    ];
+    let fields = [("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some()))];
     if let Some((at, _)) = fields.iter().find(|(_, given)| *given) {
         return Err(refuse(*at));
     }
@@ -56,7 +49,6 @@ mod tests {
 
     #[test]
     fn each_field_not_honoured_is_refused_by_name() {
-        let process = json!({ "cwd": "/", "user": { "uid": 0, "gid": 0 }, "execCPUAffinity": { "initial": "0" } });
         let mount = |extra: serde_json::Value| {
             let mut mount = json!({ "destination": "/x", "source": "/y", "type": "bind" });
             mount.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -64,9 +56,7 @@ mod tests {
         };
         for (document, at) in [
             (json!({ "linux": { "intelRdt": { "closID": "x" } } }), "linux.intelRdt"),
-            (json!({ "linux": { "memoryPolicy": { "mode": "MPOL_DEFAULT" } } }), "linux.memoryPolicy"),
             (json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }), "linux.personality.flags"),
-            (json!({ "process": process }), "process.execCPUAffinity"),
             (mount(json!({ "options": ["copy-symlink"] })), "mounts[0].options[0]"),
         ] {
             let text = error(unsupported(&spec(document), &options()));

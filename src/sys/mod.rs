@@ -9,6 +9,7 @@ pub mod netlink;
 pub mod openat2;
 pub mod process;
 pub mod regex;
+pub mod sched;
 pub mod seccomp;
 pub mod timer;
 pub mod tty;

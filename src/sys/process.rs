@@ -219,43 +219,6 @@ pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     check(ret, || format!("prlimit({pid}, {resource}, soft={soft}, hard={hard})")).map(drop)
 }
 
-/// # Errors
-/// EINVAL for a persona that the kernel lacks.
-pub fn set_personality(persona: u64) -> Result<()> {
-    // SAFETY: plain integers only.
-    let ret = unsafe { libc::personality(persona as libc::c_ulong) };
-    check(ret.into(), || format!("personality({persona:#x})")).map(drop)
-}
-
-/// ioprio_set(2) on this process: class << 13 | priority.
-pub fn set_io_priority(value: i32) -> Result<()> {
-    const IOPRIO_WHO_PROCESS: i32 = 1;
-    // SAFETY: plain integers only.
-    let ret = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) };
-    check(ret, || format!("ioprio_set({value:#x})")).map(drop)
-}
-
-/// `struct sched_attr` (sched_setattr(2)).
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SchedAttr {
-    pub size: u32,
-    pub policy: u32,
-    pub flags: u64,
-    pub nice: i32,
-    pub priority: u32,
-    pub runtime: u64,
-    pub deadline: u64,
-    pub period: u64,
-}
-
-pub fn set_scheduler(mut attr: SchedAttr) -> Result<()> {
-    attr.size = size_of::<SchedAttr>() as u32;
-    // SAFETY: `attr` says its own size and outlives the call.
-    let ret = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
-    check(ret, || format!("sched_setattr({attr:?})")).map(drop)
-}
-
 /// Joins a new session keyring with this name; its serial number (keyctl(2)).
 pub fn join_session_keyring(name: &CStr) -> Result<i32> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;

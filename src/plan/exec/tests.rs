@@ -97,6 +97,22 @@ fn what_a_document_leaves_out_is_the_containers() {
 }
 
 #[test]
+fn processors_are_the_documents_or_the_containers() {
+    let base = base(json!({ "execCPUAffinity": { "initial": "0-2", "final": "1" } }));
+    let lists = |extra: Value| {
+        let process = compile(&base, Some(&document(extra)), &Flags::default(), &mut Vec::new()).unwrap();
+        let affinity = process.exec_affinity.unwrap();
+        [affinity.initial, affinity.last].map(|mask| mask.map_or_else(String::new, |mask| mask.to_string()))
+    };
+    assert_eq!(lists(json!({})), ["0-2", "1"]);
+    assert_eq!(lists(json!({ "execCPUAffinity": {} })), ["0-2", "1"]);
+    assert_eq!(lists(json!({ "execCPUAffinity": { "final": "7" } })), ["", "7"]);
+    let args = words(&["sh"]);
+    let process = compile(&base, None, &Flags { args: &args, ..Flags::default() }, &mut Vec::new()).unwrap();
+    assert_eq!(process.exec_affinity, base.process.unwrap().exec_affinity);
+}
+
+#[test]
 fn ids_are_numbers_and_nothing_else() {
     let args = words(&["sh"]);
     let user = |user| with(&Flags { user: Some(user), args: &args, ..Flags::default() }).map(|p| (p.uid, p.gid));
