@@ -102,6 +102,9 @@ check() {
 # skip WHY: end this check without a verdict, because this machine lacks something.
 skip() { echo "$*"; exit 77; }
 
+# differs NAME WHY: the runtime of that name is known to behave otherwise; do not ask it.
+differs() { if [ "$(basename "$runtime")" = "$1" ]; then skip "$1: $2"; fi; }
+
 # note WHAT: what is wrong, as the check's last word.
 note() { echo "$*" >&2; return 1; }
 
@@ -150,18 +153,19 @@ on_terminal() {
     SHELL=/bin/sh script --quiet --return --echo never --command "stty rows 24 cols 80; $line" /dev/null | tr -d '\r'
 }
 
-# start_daemon NAME COMMAND…: in the background; its output goes to the log NAME, and its pid to $daemon_pid.
+# start_daemon NAME COMMAND…: in the background; its output goes to the log NAME.
 start_daemon() {
     # In a session of its own, so that no signal for this script reaches it.
     setsid "${@:2}" >>"$work/log/$1" 2>&1 </dev/null &
-    # shellcheck disable=SC2034 # for who starts it
-    daemon_pid=$!
+    echo $! >"$work/$1.pid"
 }
 
-# stop_daemon PID: with SIGTERM, and wait for its end.
+# stop_daemon NAME: with SIGTERM, and wait for its end.
 stop_daemon() {
-    kill "$1"
-    timeout 60 tail --pid="$1" -f /dev/null || { note "pid $1 ignores SIGTERM"; }
+    local pid
+    pid=$(cat "$work/$1.pid")
+    kill "$pid"
+    timeout 60 tail --pid="$pid" -f /dev/null || { note "$1 ignores SIGTERM"; return 1; }
 }
 
 # cgroup_dirs: where our cgroups may be, one directory a line: in each hierarchy.
