@@ -39,7 +39,7 @@ struct Linux {
     seccomp: Seccomp,
     apparmor: Feature,
     selinux: Feature,
-    intel_rdt: Feature,
+    intel_rdt: IntelRdt,
     memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Feature,
@@ -69,6 +69,13 @@ struct Seccomp {
     archs: Vec<Arch>,
     known_flags: Vec<String>,
     supported_flags: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct IntelRdt {
+    enabled: bool,
+    schemata: bool,
+    monitoring: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,7 +111,7 @@ impl Features {
                 },
                 apparmor: Feature { enabled: true },
                 selinux: Feature { enabled: true },
-                intel_rdt: Feature { enabled: false },
+                intel_rdt: IntelRdt { enabled: true, schemata: true, monitoring: true },
                 memory_policy: MemoryPolicy { modes: memory_policy::mode_names(), flags: memory_policy::flag_names() },
                 mount_extensions: MountExtensions { idmap: Feature { enabled: true } },
                 net_devices: Feature { enabled: true },

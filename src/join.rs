@@ -36,6 +36,7 @@ use crate::launch::{check_preserved, sockets, write_pid_file};
 use crate::plan::cgroup::Place;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
+use crate::rdt;
 use crate::state::dir::SECCOMP;
 use crate::state::{Container, Record};
 use crate::sync::{self, Channel, Packet};
@@ -147,6 +148,7 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     drop(joining);
     let mut joined = Joined { child: Some(child), channel, watch, record, process, pid_file: None };
     joined.until_ready()?;
+    joined.share_resctrl()?;
     let child = joined.child.as_ref().context("internal error: no child")?;
     if let Some(socket) = pidfd_socket {
         sockets::send(socket.as_fd(), PIDFD, child.pidfd.as_fd()).context("--pidfd-socket")?;
@@ -166,6 +168,16 @@ impl Joined<'_> {
             self.serve(&packet)?;
         }
         self.child.take().context("internal error: no child")
+    }
+
+    /// Caches and memory bandwidth are the container's.
+    fn share_resctrl(&self) -> Result<()> {
+        let (Some(group), Some(child)) = (&self.record.intel_rdt, &self.child) else { return Ok(()) };
+        match group.add(child.pid) {
+            // Its processes are in the default class then.
+            Err(error) if rdt::is_gone(&error) => Ok(()),
+            result => result,
+        }
     }
 
     fn until_ready(&mut self) -> Result<()> {

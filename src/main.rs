@@ -13,6 +13,7 @@ mod join;
 mod launch;
 mod log;
 mod plan;
+mod rdt;
 mod review;
 mod safe;
 mod seccomp;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use serde::{Serialize, Serializer};
 
 use super::Cgroup;
+use crate::rdt;
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Stats {
@@ -23,7 +24,8 @@ pub struct Stats {
     pub blkio: Blkio,
     /// By page size: `2MB`.
     pub hugetlb: BTreeMap<String, Hugetlb>,
-    pub intel_rdt: IntelRdt,
+    /// Of the container's groups in resctrl, where it has some: not read with the cgroup.
+    pub intel_rdt: rdt::stats::Stats,
     /// runc's is always null: the network belongs to somebody else.
     pub network_interfaces: (),
 }
@@ -162,10 +164,6 @@ pub struct Hugetlb {
     pub max: u64,
     pub failcnt: u64,
 }
-
-/// Containers have no resctrl group.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct IntelRdt {}
 
 /// Pressure stall information (Linux 4.20), only on v2.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{Global, duration};
 use crate::cgroup::stats::Stats;
+use crate::rdt::Resctrl;
 use crate::state::{Container, Status};
 use crate::sys::{SysError, timer};
 
@@ -59,7 +60,11 @@ fn print(container: &Container, r#type: &'static str, data: Option<Stats>) -> Re
 }
 
 fn print_stats(container: &Container) -> Result<()> {
-    print(container, "stats", Some(container.record.cgroup().stats()?))
+    let mut stats = container.record.cgroup().stats()?;
+    if let Some(group) = &container.record.intel_rdt {
+        stats.intel_rdt = Resctrl::find().map(|resctrl| resctrl.stats(group)).unwrap_or_default();
+    }
+    print(container, "stats", Some(stats))
 }
 
 /// Sleeps until something is to be told: the interval is over, memory ran out, or init has exited.

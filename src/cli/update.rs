@@ -15,6 +15,7 @@ use crate::cgroup::layout::Layout;
 use crate::error::InputError;
 use crate::plan::update::{FLAGS, Flag, Kind};
 use crate::plan::{cgroup, update};
+use crate::rdt;
 use crate::state::{Container, Status};
 
 /// Change the limits of a container
@@ -58,7 +59,7 @@ impl clap::Args for Limits {
                 Kind::Bytes => "BYTES",
                 Kind::Unsigned | Kind::Signed => "NUMBER",
                 Kind::Text => "LIST",
-                Kind::Refused(_) => "SCHEMA",
+                Kind::Schema(_) => "SCHEMA",
             };
             let arg = Arg::new(flag.name).long(flag.name).value_name(value).help(flag.help);
             arg.hide(flag.help.is_empty()).allow_hyphen_values(true).conflicts_with("resources")
@@ -81,7 +82,14 @@ pub fn run(args: Update, global: &Global) -> Result<ExitCode> {
             bail!("container not running");
         }
         container.needs_cgroup("a limit")?;
-        change_limits(&mut container, &change, args.resources.is_none(), global)
+        let shares = update::schemata(&args.limits.0)?;
+        let shares = shares.map(|(lines, without)| rdt::change(&mut container, &lines, without)).transpose()?;
+        change_limits(&mut container, &change, args.resources.is_none(), global).inspect_err(|_| {
+            // The failure to change the limits is the error to tell.
+            if let Some(shares) = shares {
+                shares.restore();
+            }
+        })
     };
     update().with_context(|| format!("update {}", args.id))?;
     Ok(ExitCode::SUCCESS)

@@ -26,6 +26,7 @@ use crate::error::InputError;
 use crate::init::Inherited;
 use crate::init::wire::Wire;
 use crate::plan::Plan;
+use crate::rdt::Prepared;
 use crate::state::{Container, Dir, Record, status};
 use crate::sync::Channel;
 use crate::sys::Named;
@@ -66,11 +67,13 @@ pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -
     check_preserved(request.preserve_fds)?;
     // Looked at first: they are the user's words, and nothing has been made yet.
     let join = clone::open_namespaces(plan)?;
+    let resctrl = plan.intel_rdt.as_ref().map(|rdt| Prepared::new(rdt, &plan.id)).transpose()?;
     let pidfd_socket = request.pidfd_socket.as_deref().map(sockets::connect_pidfd).transpose()?;
     let console = request.console.take();
     let dir = Dir::create(&request.root, &plan.id, request.sticky_root)?;
-    let record = Record::new(plan, crate::state::time::now());
-    let mut making = Making { plan, request: &request, dir: Some(dir), cgroup: None, child: None };
+    let mut record = Record::new(plan, crate::state::time::now());
+    record.intel_rdt = resctrl.as_ref().map(|prepared| prepared.group.clone());
+    let mut making = Making { plan, request: &request, dir: Some(dir), resctrl, cgroup: None, child: None };
     match making.all(record, join, console, pidfd_socket) {
         Ok(record) => {
             let child = making.child.take().context("internal error: no child")?;
@@ -89,6 +92,7 @@ struct Making<'a> {
     plan: &'a Plan,
     request: &'a Request,
     dir: Option<Dir>,
+    resctrl: Option<Prepared<'a>>,
     cgroup: Option<Cgroup>,
     child: Option<Child>,
 }
@@ -113,6 +117,9 @@ impl Making<'_> {
         let cgroup = self.cgroup.insert(Cgroup::create(&plan.cgroup)?);
         // Without the hierarchies that could be done without.
         record.cgroup = cgroup.place().clone();
+        if let Some(resctrl) = &mut self.resctrl {
+            resctrl.make()?;
+        }
         let fds = cgroup.join_fds()?;
         let (channel, theirs) = Channel::pair()?;
         let inherited = Inherited {
@@ -126,6 +133,9 @@ impl Making<'_> {
         };
         let child = clone::start(plan, join, fds.v2, inherited)?;
         let child = self.child.insert(child);
+        if let Some(resctrl) = &self.resctrl {
+            resctrl.group.add(child.pid)?;
+        }
         serve::until_ready(plan, child, &channel, &self.request.root, dir, cgroup)?;
         record.init = Some(status::identify(child.pid, child.pidfd.as_fd())?);
         record.write(dir)?;
@@ -149,6 +159,12 @@ impl Making<'_> {
         });
         if let Some(cgroup) = self.cgroup.take()
             && let Err(error) = cgroup.kill(libc::SIGKILL).and_then(|()| cgroup.remove())
+        {
+            warn(format!("{error:#}"));
+            return;
+        }
+        if let Some(resctrl) = self.resctrl.take()
+            && let Err(error) = resctrl.undo()
         {
             warn(format!("{error:#}"));
             return;

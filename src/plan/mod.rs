@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod netdev;
 pub mod paths;
 pub mod process;
+pub mod rdt;
 pub mod refuse;
 pub mod seccomp;
 pub mod sysctl;
@@ -46,6 +47,7 @@ pub struct Plan {
     /// The maps of a new user namespace; `None` when none is made.
     pub id_maps: Option<idmap::IdMaps>,
     pub cgroup: cgroup::CgroupPlan,
+    pub intel_rdt: Option<rdt::IntelRdt>,
     /// The limits in the document's words, less the device rules, for `update` to change; `cgroup` is what they come to.
     #[serde(skip)]
     pub resources: Option<LinuxResources>,
@@ -136,6 +138,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
             resources.set_devices(None);
             resources
         }),
+        intel_rdt: rdt::compile(spec, &options.id)?,
         net_devices: netdev::compile(spec, &namespaces, &mut obstacles)?,
         rootfs: mounts::rootfs(spec, options, &namespaces)?,
         mounts: mounts::compile(spec, options, &namespaces, id_maps.as_ref(), &cgroup, warn)?,

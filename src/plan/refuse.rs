@@ -20,10 +20,6 @@ pub fn unsupported(spec: &Spec, options: &Options) -> Result<()> {
         return Err(refuse("--systemd-cgroup").hint("use the cgroupfs driver"));
     }
     let linux = spec.linux().as_ref();
-    let fields = [("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some()))];
-    if let Some((at, _)) = fields.iter().find(|(_, given)| *given) {
-        return Err(refuse(*at));
-    }
     let flags = linux.and_then(|linux| linux.personality().as_ref()).and_then(|p| p.flags().as_deref());
     if flags.is_some_and(|flags| !flags.is_empty()) {
         return Err(InputError::new("linux.personality.flags", "the specification defines no flags"));
@@ -55,7 +51,6 @@ mod tests {
             json!({ "mounts": [mount] })
         };
         for (document, at) in [
-            (json!({ "linux": { "intelRdt": { "closID": "x" } } }), "linux.intelRdt"),
             (json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }), "linux.personality.flags"),
             (mount(json!({ "options": ["copy-symlink"] })), "mounts[0].options[0]"),
         ] {

@@ -44,6 +44,7 @@ fn every_action_is_read_and_an_errno_is_eperm_unless_given() {
     assert_eq!(filter(&rule).program.rules[0].action, Action::Errno(13));
 }
 
+/// Proves: linux.seccomp.{listenerPath,listenerMetadata}
 #[test]
 fn bad_profiles_are_refused_by_json_path() {
     let cases = [

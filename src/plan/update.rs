@@ -4,7 +4,7 @@
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
-use super::Result;
+use super::{Result, rdt};
 use crate::error::InputError;
 
 /// A flag that stands for one field of the document.
@@ -25,16 +25,22 @@ pub enum Kind {
     Unsigned,
     Signed,
     Text,
-    /// Understood, and refused in these words (runc's, where the hardware is missing).
-    Refused(&'static str),
+    /// A line of resctrl's `schemata`, no part of the document; where the host has none, refused in these words (runc's).
+    Schema(&'static str),
+}
+
+impl Flag {
+    fn is_schema(&self) -> bool {
+        matches!(self.kind, Kind::Schema(_))
+    }
 }
 
 const fn flag(name: &'static str, section: &'static str, field: &'static str, kind: Kind, help: &'static str) -> Flag {
     Flag { name, section, field, kind, help }
 }
 
-const NO_CAT: Kind = Kind::Refused("Intel RDT/CAT: l3 cache schema is not enabled");
-const NO_MBA: Kind = Kind::Refused("Intel RDT/MBA: memory bandwidth schema is not enabled");
+const NO_CAT: Kind = Kind::Schema("Intel RDT/CAT: l3 cache schema is not enabled");
+const NO_MBA: Kind = Kind::Schema("Intel RDT/MBA: memory bandwidth schema is not enabled");
 
 /// runc's flags.
 pub const FLAGS: &[Flag] = &[
@@ -60,8 +66,20 @@ pub const FLAGS: &[Flag] = &[
     flag("memory-reservation", "memory", "reservation", Kind::Bytes, "Memory to leave it when others are short of it"),
     flag("memory-swap", "memory", "swap", Kind::Bytes, "Limit of memory and swap together; -1 for none"),
     flag("pids-limit", "pids", "limit", Kind::Signed, "Number of processes; -1 for no limit"),
-    flag("l3-cache-schema", "intelRdt", "l3CacheSchema", NO_CAT, "Intel RDT; not supported yet"),
-    flag("mem-bw-schema", "intelRdt", "memBwSchema", NO_MBA, "Intel RDT; not supported yet"),
+    flag(
+        "l3-cache-schema",
+        "intelRdt",
+        "l3CacheSchema",
+        NO_CAT,
+        "Share of the L3 cache, such as L3:0=ff;1=f (Intel RDT)",
+    ),
+    flag(
+        "mem-bw-schema",
+        "intelRdt",
+        "memBwSchema",
+        NO_MBA,
+        "Share of the memory bandwidth, such as MB:0=50 (Intel RDT)",
+    ),
 ];
 
 /// Fields that the kernel, or v2's one file for two of them, relates to each other: who changes one of them is taken to
@@ -89,7 +107,7 @@ const ITEM_VALUES: &[&str] = &["limit", "rate", "weight", "leafWeight", "priorit
 /// The flag whose value is not of its kind.
 pub fn document(given: &[(&Flag, String)]) -> Result<Value> {
     let mut document = json!({});
-    for (flag, text) in given.iter().filter(|(_, text)| !text.is_empty()) {
+    for (flag, text) in given.iter().filter(|(flag, text)| !text.is_empty() && !flag.is_schema()) {
         let refuse = |what: String| InputError::new(format!("--{}", flag.name), what);
         let value = match flag.kind {
             Kind::Text => Some(Value::from(text.as_str())),
@@ -97,7 +115,7 @@ pub fn document(given: &[(&Flag, String)]) -> Result<Value> {
             Kind::Bytes => size(text).map(Value::from),
             Kind::Signed => text.parse::<i64>().ok().map(Value::from),
             Kind::Unsigned => text.parse::<u64>().ok().map(Value::from),
-            Kind::Refused(what) => return Err(refuse(what.to_owned()).hint("intelRdt is not supported yet")),
+            Kind::Schema(_) => None,
         };
         let hint = match flag.kind {
             Kind::Bytes => "a number of bytes, or one with a unit (b, k, m, g, t, p); -1 for no limit",
@@ -107,6 +125,21 @@ pub fn document(given: &[(&Flag, String)]) -> Result<Value> {
             value.ok_or_else(|| refuse(format!("invalid value {text:?}")).hint(hint))?;
     }
     Ok(document)
+}
+
+/// The lines of `schemata` that `given` flags stand for, and what to say where the host has no place for them.
+///
+/// # Errors
+/// The flag whose value is no line.
+pub fn schemata(given: &[(&Flag, String)]) -> Result<Option<(Vec<String>, InputError)>> {
+    let (mut lines, mut without) = (Vec::new(), None);
+    for (flag, text) in given.iter().filter(|(_, text)| !text.is_empty()) {
+        let Kind::Schema(what) = flag.kind else { continue };
+        let at = format!("--{}", flag.name);
+        lines.push(if flag.field == "memBwSchema" { rdt::memory_bandwidth(&at, text)? } else { rdt::line(&at, text)? });
+        without.get_or_insert_with(|| InputError::new(at, what).hint("the host has no resctrl file system"));
+    }
+    Ok(without.map(|without| (lines, without)))
 }
 
 /// The flag that stands for the field at a JSON path, or the path.
@@ -240,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_flag_becomes_its_field() {
-        let honoured = || FLAGS.iter().filter(|flag| !matches!(flag.kind, Kind::Refused(_)));
+        let honoured = || FLAGS.iter().filter(|flag| !flag.is_schema());
         let given: Vec<(&Flag, String)> = honoured().map(|flag| (flag, "10".to_owned())).collect();
         let document = document(&given).unwrap();
         // And each of them is a field of the document's model.
@@ -262,11 +295,20 @@ mod tests {
             ("cpu-quota", "1.5"),
             ("pids-limit", "18446744073709551615"),
             ("blkio-weight", "x"),
-            ("l3-cache-schema", "L3:0=f"),
         ] {
             let error = document(&[given(flag, text)]).unwrap_err();
             assert_eq!(error.at, format!("--{flag}"), "{error}");
         }
+        for (flag, text) in [("l3-cache-schema", "f"), ("mem-bw-schema", "L3:0=f"), ("mem-bw-schema", "MB:0=1\nL3:0=f")]
+        {
+            let error = schemata(&[given(flag, text)]).unwrap_err();
+            assert_eq!(error.at, format!("--{flag}"), "{error}");
+        }
+        let both = [given("l3-cache-schema", "L3:0=f"), given("mem-bw-schema", "MB:0=20"), given("cpu-idle", "1")];
+        let (lines, without) = schemata(&both).unwrap().unwrap();
+        assert_eq!((lines.join(" ").as_str(), without.at.as_str()), ("L3:0=f MB:0=20", "--l3-cache-schema"));
+        assert_eq!(document(&both).unwrap(), json!({"cpu": {"idle": 1}}));
+        assert_eq!(schemata(&[given("cpu-idle", "1")]), Ok(None));
         let document = document(&[given("memory", "-1"), given("cpuset-cpus", "")]).unwrap();
         assert_eq!(document, json!({"memory": {"limit": -1}}));
     }

@@ -185,6 +185,9 @@ impl Container {
     /// failures are only told (runtime-spec, lifecycle 13).
     pub fn destroy(self, mut warn: impl FnMut(String)) -> Result<()> {
         self.record.cgroup().remove()?;
+        if let Some(group) = &self.record.intel_rdt {
+            group.remove()?;
+        }
         let state = view::HookState::of_record(&self.record, "stopped", 0).to_json();
         hooks::run_each(&self.record.hooks.poststop, &state, Some(&self.record.bundle), |error| {
             warn(format!("{error:#}"));

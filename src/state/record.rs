@@ -14,6 +14,7 @@ use crate::plan::cgroup::Place;
 use crate::plan::exec::Base;
 use crate::plan::hooks::{Hook, Hooks};
 use crate::plan::namespaces::Kind;
+use crate::rdt::Group;
 
 pub const FILE: &str = "state.json";
 
@@ -34,6 +35,9 @@ pub struct Record {
     /// The limits in force: the document's, as changed by `update`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<LinuxResources>,
+    /// Its groups in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<Group>,
     /// False when the container shares a pid namespace: then its processes do not end with init.
     pub own_pid_namespace: bool,
     /// Those that later commands run.
@@ -78,6 +82,7 @@ impl Record {
             annotations: plan.annotations.clone(),
             cgroup: plan.cgroup.place.clone(),
             resources: plan.resources.clone(),
+            intel_rdt: None,
             own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
             hooks: LateHooks::from(&plan.hooks),
             exec: Base::of(plan),
