@@ -99,6 +99,7 @@ fn a_container_without_a_process_cannot_be_started() {
     bundle.run_refused();
 }
 
+/// Proves: ociVersion
 #[test]
 fn a_version_of_another_major_number_is_refused() {
     differs!("runc", "runc does not look at ociVersion");
@@ -107,6 +108,7 @@ fn a_version_of_another_major_number_is_refused() {
     bundle.refused().names("ociVersion");
 }
 
+/// Proves: ociVersion
 #[test]
 fn newer_versions_of_the_same_major_number_are_accepted() {
     differs!("crun", "crun before 1.14.2 knows 1.0 only");
@@ -117,6 +119,7 @@ fn newer_versions_of_the_same_major_number_are_accepted() {
     }
 }
 
+/// Proves: root.path
 #[test]
 fn a_missing_rootfs_is_named() {
     let mut bundle = Bundle::waiting();
@@ -132,6 +135,7 @@ fn a_rootfs_that_is_a_file_is_refused() {
     bundle.refused().names("root.path");
 }
 
+/// Proves: mounts[].destination
 #[test]
 fn a_relative_destination_is_refused() {
     differs!("runc", "runc warns and takes it as below the root");
@@ -141,6 +145,7 @@ fn a_relative_destination_is_refused() {
     bundle.refused().names("mounts[7].destination");
 }
 
+/// Proves: mounts[].destination
 #[test]
 fn a_mount_without_a_destination_is_refused() {
     for mount in [json!({"type": "tmpfs", "source": "tmpfs"}), json!({"destination": "", "type": "tmpfs"})] {
@@ -184,6 +189,18 @@ fn a_config_of_another_platform_is_refused() {
     let mut bundle = Bundle::waiting();
     bundle.remove("/linux").set("/windows", json!({"layerFolders": ["x"]}));
     bundle.refused();
+}
+
+/// Proves: freebsd, solaris, vm, windows, zos
+#[test]
+fn sections_for_other_systems_mean_nothing_here() {
+    let mut bundle = Bundle::sh("echo runs");
+    bundle.set("/windows", json!({"layerFolders": ["C:\\\\layer"], "resources": {"memory": {"limit": 1}}}));
+    bundle.set("/solaris", json!({"milestone": "svc:/milestone/container:default", "maxShmMemory": "1"}));
+    bundle.set("/vm", json!({"kernel": {"path": "/no/such/kernel"}, "hypervisor": {"path": "/no/such/hypervisor"}}));
+    bundle.set("/zos", json!({"namespaces": [{"type": "mount"}]}));
+    bundle.set("/freebsd", json!({"jail": {"ip4": "inherit", "host": "new"}}));
+    bundle.run().ok().prints("runs");
 }
 
 #[test]

@@ -41,6 +41,7 @@ macro_rules! check {
     };
 }
 
+/// Proves: linux.resources.memory.{limit,reservation,swappiness}
 #[test]
 fn memory_limits_arrive() {
     check![
@@ -51,6 +52,7 @@ fn memory_limits_arrive() {
     ];
 }
 
+/// Proves: linux.resources.memory.swap
 #[test]
 fn a_memory_and_swap_limit_arrives() {
     // v1 counts memory and swap together, v2 swap alone.
@@ -63,6 +65,7 @@ fn a_memory_and_swap_limit_arrives() {
     )];
 }
 
+/// Proves: linux.resources.cpu.{shares,quota,period}
 #[test]
 fn cpu_limits_arrive() {
     check![
@@ -72,6 +75,7 @@ fn cpu_limits_arrive() {
     ];
 }
 
+/// Proves: linux.resources.cpu.{cpus,mems}
 #[test]
 fn the_processors_and_memory_nodes_arrive() {
     check![
@@ -80,6 +84,7 @@ fn the_processors_and_memory_nodes_arrive() {
     ];
 }
 
+/// Proves: linux.resources.cpu.shares
 #[test]
 fn cpu_shares_become_a_weight_on_v2() {
     if !(cgroup::is_v2() && cgroup::has_v2("cpu")) {
@@ -95,6 +100,7 @@ fn cpu_shares_become_a_weight_on_v2() {
     ];
 }
 
+/// Proves: linux.resources.cpu.{burst,idle}
 #[test]
 fn cpu_burst_and_idle_arrive() {
     differs!("runc", "cpu burst and idle came with runc 1.2");
@@ -105,6 +111,7 @@ fn cpu_burst_and_idle_arrive() {
     ];
 }
 
+/// Proves: linux.resources.pids.limit
 #[test]
 fn the_pids_limit_arrives() {
     check![("pids", {"limit": 42}, ("pids", "pids.max", "42"), ("pids.max", "42"))];
@@ -116,6 +123,7 @@ fn a_pids_limit_of_minus_one_is_none() {
     check![("pids", {"limit": -1}, ("pids", "pids.max", "max"), ("pids.max", "max"))];
 }
 
+/// Proves: linux.resources.pids.limit
 #[test]
 fn the_pids_limit_holds() {
     if !cgroup::has_v1("pids") && !cgroup::has_v2("pids") {
@@ -127,6 +135,7 @@ fn the_pids_limit_holds() {
     assert!(output.stderr.contains("fork"), "{output}");
 }
 
+/// Proves: linux.resources.blockIO.{throttleReadBpsDevice,throttleWriteBpsDevice,throttleReadIOPSDevice,throttleWriteIOPSDevice}[].{major,minor,rate}
 #[test]
 fn block_io_limits_arrive() {
     // Throttling needs a whole disk of the host.
@@ -174,6 +183,7 @@ fn unset_limits_are_left_as_the_kernel_made_them() {
     assert_eq!(cgroup::read("cpu", &path, "cpu.shares"), "1024");
 }
 
+/// Proves: linux.resources.hugepageLimits[].{pageSize,limit}
 #[test]
 fn huge_page_limits_arrive_where_the_controller_is() {
     let pages = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().count();
@@ -188,6 +198,7 @@ fn huge_page_limits_arrive_where_the_controller_is() {
     assert_eq!(cgroup::read(controller, &bundle.cgroup(), file), "4194304");
 }
 
+/// Proves: linux.resources.hugepageLimits[].pageSize
 #[test]
 fn a_huge_page_size_that_is_no_size_is_refused() {
     differs!("crun", "crun ignores huge page limits without the controller");
@@ -196,6 +207,7 @@ fn a_huge_page_size_that_is_no_size_is_refused() {
     bundle.refused().names("linux.resources.hugepageLimits[0].pageSize");
 }
 
+/// Proves: linux.cgroupsPath
 #[test]
 fn init_is_in_the_containers_cgroup_in_every_hierarchy() {
     let bundle = Bundle::waiting();
@@ -214,6 +226,7 @@ fn init_is_in_the_containers_cgroup_in_every_hierarchy() {
     }
 }
 
+/// Proves: linux.cgroupsPath
 #[test]
 fn without_a_path_the_cgroup_has_the_containers_name() {
     let mut bundle = Bundle::waiting();
@@ -223,6 +236,7 @@ fn without_a_path_the_cgroup_has_the_containers_name() {
     assert!(table.contains(&format!("/{}\n", bundle.id)), "{table}");
 }
 
+/// Proves: linux.cgroupsPath
 #[test]
 fn a_relative_path_is_accepted() {
     let mut bundle = Bundle::waiting();
@@ -271,6 +285,7 @@ fn a_memory_limit_too_small_for_anything_leaves_nothing_behind() {
     assert_eq!(output.code, 0, "{output}");
 }
 
+/// Proves: linux.resources.memory.swap
 #[test]
 fn a_swap_limit_below_the_memory_limit_is_refused() {
     differs!("crun", "crun 1.8.1 leaves the cgroups");
@@ -309,6 +324,7 @@ fn cgroups_that_the_container_made_below_its_own_are_removed() {
     assert!(!cgroup::file(controller, &bundle.cgroup(), "").exists());
 }
 
+/// Proves: linux.resources.unified
 #[test]
 fn resources_of_unified_are_written_on_v2() {
     if !(cgroup::is_v2() && cgroup::has_v2("hugetlb")) {
@@ -320,6 +336,7 @@ fn resources_of_unified_are_written_on_v2() {
     assert_eq!(cgroup::read("", &bundle.cgroup(), "hugetlb.2MB.max"), "4194304");
 }
 
+/// Proves: linux.resources.unified
 #[test]
 fn resources_of_unified_are_refused_on_v1() {
     differs!("crun", "crun ignores them on v1");
@@ -343,6 +360,7 @@ fn the_program_cannot_leave_its_limits() {
     assert_eq!(bundle.run().ok().lines(), ["67108864", "refused"]);
 }
 
+/// Proves: linux.resources.memory.limit
 #[test]
 fn a_program_that_needs_more_memory_than_allowed_is_killed() {
     let mut bundle = Bundle::sh("dd if=/dev/zero of=/dev/null bs=64M count=1; echo code $?");

@@ -41,6 +41,7 @@ fn the_default_links_are_there() {
     }
 }
 
+/// Proves: linux.devices[].{path,type,major,minor,fileMode,uid,gid}
 #[test]
 fn configured_devices_are_made_as_they_are_described() {
     let mut bundle = Bundle::sh("stat -c '%n %F %t,%T %a %u:%g' /dev/mine /dev/deep/block /dev/unbuffered /dev/pipe");
@@ -87,6 +88,7 @@ fn a_device_outside_dev_is_made_in_the_rootfs() {
     bundle.run().ok().prints("1,5");
 }
 
+/// Proves: linux.devices[].type
 #[test]
 fn an_unknown_device_type_is_refused() {
     differs!("crun", "crun ignores it");
@@ -95,6 +97,7 @@ fn an_unknown_device_type_is_refused() {
     bundle.refused().names("linux.devices[0].type");
 }
 
+/// Proves: linux.devices[].path
 #[test]
 fn a_relative_device_path_is_refused() {
     differs!("runc", "runc 1.1.5 takes it as below the root");
@@ -131,6 +134,7 @@ fn a_device_that_is_not_allowed_cannot_be_opened() {
     assert_eq!(output.lines(), ["code 1", "1"], "default devices stay usable: {output}");
 }
 
+/// Proves: linux.resources.devices[].{allow,type,major,minor,access}
 #[test]
 fn an_allowed_device_can_be_opened_with_the_access_given() {
     let mut bundle = Bundle::sh("true < /dev/fuse && echo read; true > /dev/fuse; echo code $?");
@@ -149,6 +153,7 @@ fn an_allowed_device_can_be_opened_with_the_access_given() {
     assert_eq!(output.lines(), ["read", "code 1"], "{output}");
 }
 
+/// Proves: linux.resources.devices[].{allow,type,major,minor,access}
 #[test]
 fn the_device_rules_are_those_of_the_host_file() {
     if !cgroup::has_v1("devices") {

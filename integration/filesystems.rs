@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use crate::harness::{Bundle, Fifo, MountTable, cgroup, json};
 use crate::mounts::table;
 
+/// Proves: mounts[].source
 #[test]
 fn a_directory_is_bound_and_both_sides_see_the_same_files() {
     let mut bundle = Bundle::sh("cat /vol/from-host; echo inside > /vol/from-container");
@@ -36,6 +37,7 @@ fn a_read_only_bind_refuses_writes_but_leaves_its_source_writable() {
     std::fs::write(source.join("file"), "the host still writes").unwrap();
 }
 
+/// Proves: mounts[].type
 #[test]
 fn bind_is_decided_by_the_option_not_by_the_type() {
     for kind in ["none", "bind", "", "anything"] {
@@ -47,6 +49,7 @@ fn bind_is_decided_by_the_option_not_by_the_type() {
     }
 }
 
+/// Proves: mounts[].source
 #[test]
 fn a_bind_source_that_does_not_exist_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -109,6 +112,7 @@ fn a_missing_destination_is_made_as_what_the_source_is() {
     bundle.run().ok().prints("right");
 }
 
+/// Proves: mounts[].{type,options}
 #[test]
 fn a_tmpfs_has_the_size_mode_and_owner_asked_for() {
     let mut bundle = Bundle::sh(
@@ -224,6 +228,7 @@ fn a_writable_cgroup_mount_can_be_written() {
     bundle.run().ok().prints("5");
 }
 
+/// Proves: mounts[].type
 #[test]
 fn a_file_system_that_the_kernel_does_not_know_is_refused() {
     let mut bundle = Bundle::waiting();

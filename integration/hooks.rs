@@ -30,6 +30,7 @@ fn read(directory: &std::path::Path, name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}")).trim().to_owned()
 }
 
+/// Proves: hooks.{prestart,createRuntime,createContainer,startContainer,poststart,poststop}[].path
 #[test]
 fn every_kind_runs_once_and_in_the_order_of_the_specification() {
     differs!("runc", "runc 1.1.5 runs poststart hooks at the end of `create`");
@@ -143,6 +144,7 @@ fn start_container_hooks_run_inside_the_container() {
     bundle.run().ok().prints("inside");
 }
 
+/// Proves: hooks.createRuntime[].{args,env}
 #[test]
 fn a_hook_gets_its_own_args_and_environment_and_nothing_else() {
     let mut bundle = Bundle::waiting();
@@ -269,6 +271,7 @@ fn a_hook_that_does_not_exist_is_refused() {
     bundle.refused().names("hooks.createRuntime[0]");
 }
 
+/// Proves: hooks.createRuntime[].path
 #[test]
 fn a_relative_hook_path_is_refused() {
     differs!("crun", "crun looks it up from its working directory");
@@ -277,6 +280,7 @@ fn a_relative_hook_path_is_refused() {
     bundle.refused().names("hooks.createRuntime[0].path");
 }
 
+/// Proves: hooks.createRuntime[].timeout
 #[test]
 fn a_hook_timeout_of_zero_or_less_is_refused() {
     differs!("crun", "crun takes zero for none");
@@ -301,5 +305,42 @@ fn hooks_get_no_descriptor_of_the_runtime_or_its_caller() {
         container.wait();
         // 3 is the directory that `ls` itself has open.
         assert_eq!(read(&directory, "fds").lines().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{kind}");
+    }
+}
+
+/// Proves: hooks.{prestart,createRuntime,createContainer,startContainer,poststart,poststop}[].{args,env}
+#[test]
+fn every_kind_of_hook_gets_its_args_and_its_environment() {
+    let mut bundle = Bundle::new();
+    share(&mut bundle);
+    let directory = bundle.host_dir("hooks");
+    for kind in KINDS {
+        let script = format!("cat > /dev/null; echo $0 $1 $KEY > {}/{kind}", directory.display());
+        let args = ["sh", "-c", &script, "zero", kind];
+        let env = ["PATH=/usr/bin:/bin".to_owned(), format!("KEY=of-{kind}")];
+        bundle.push(&format!("/hooks/{kind}"), json!({"path": "/bin/sh", "args": args, "env": env}));
+    }
+    bundle.run().ok();
+    for kind in KINDS {
+        assert_eq!(read(&directory, kind), format!("zero {kind} of-{kind}"));
+    }
+}
+
+/// Proves: hooks.{prestart,createRuntime,createContainer,startContainer,poststart,poststop}[].timeout
+#[test]
+fn a_timeout_holds_for_every_kind_of_hook() {
+    for kind in KINDS {
+        let mut bundle = Bundle::new();
+        bundle.push(&format!("/hooks/{kind}"), json!({"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}));
+        let begin = std::time::Instant::now();
+        let output = bundle.run();
+        let took = begin.elapsed().as_secs();
+        assert!((1..20).contains(&took), "{kind}: {took} s: {output}");
+        // What fails after the container's end is told, and no more.
+        assert_eq!(output.code != 0, kind != "poststop", "{kind}: {output}");
+        assert!(
+            !crate::harness::is_oarlock() || output.stderr.contains(&format!("hooks.{kind}[0]")),
+            "{kind}: {output}"
+        );
     }
 }

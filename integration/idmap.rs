@@ -49,6 +49,7 @@ fn owner(path: &Path) -> (u32, u32) {
     (data.uid(), data.gid())
 }
 
+/// Proves: mounts[].{uidMappings,gidMappings}[].{containerID,hostID,size}
 #[test]
 fn without_a_user_namespace_a_mount_has_the_maps_that_it_is_given() {
     needs_id_maps!();
@@ -74,6 +75,7 @@ fn idmap_alone_takes_the_maps_of_the_containers_user_namespace() {
     assert_eq!(owner(&source.join("new")), (0, 0));
 }
 
+/// Proves: mounts[].{uidMappings,gidMappings}[].{containerID,hostID,size}
 #[test]
 fn in_a_user_namespace_a_mount_can_have_other_maps_than_the_container() {
     needs_id_maps!();
@@ -239,6 +241,7 @@ fn below_a_ridmap_such_a_file_system_is_told_of() {
     bundle.refused().names("mounts[7] (/vol)").names("mounted below").names("hint: idmap");
 }
 
+/// Proves: mounts[].{uidMappings,gidMappings}[].{containerID,hostID,size}
 #[test]
 fn a_map_that_is_wrong_is_refused_by_its_path() {
     differs!("runc", "runc 1.1.5 knows no id-mapped mounts");

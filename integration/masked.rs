@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use crate::harness::{Bundle, json};
 use crate::mounts::table;
 
+/// Proves: linux.maskedPaths
 #[test]
 fn a_masked_file_reads_as_empty_and_keeps_what_is_written_to_itself() {
     let mut bundle = Bundle::sh("cat /secret /proc/keys; echo x > /secret; echo code $?");
@@ -16,6 +17,7 @@ fn a_masked_file_reads_as_empty_and_keeps_what_is_written_to_itself() {
     assert_eq!(std::fs::read_to_string(bundle.rootfs("secret")).unwrap(), "secret text");
 }
 
+/// Proves: linux.maskedPaths
 #[test]
 fn a_masked_directory_is_empty_and_read_only() {
     let mut bundle = Bundle::sh("ls -A /hidden /sys/firmware; touch /hidden/x 2>/dev/null || echo refused");
@@ -48,6 +50,7 @@ fn a_masked_path_that_does_not_exist_is_passed_over() {
     bundle.run().ok().prints("still here");
 }
 
+/// Proves: linux.readonlyPaths
 #[test]
 fn read_only_paths_can_be_read_but_not_written() {
     let mut bundle = Bundle::sh(

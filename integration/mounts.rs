@@ -70,6 +70,7 @@ fn check_flags(cases: &[(&[&str], &[&str], &[&str])]) {
     }
 }
 
+/// Proves: mounts[].options
 #[test]
 fn the_classic_flags_arrive() {
     check_flags(FLAGS);
@@ -81,6 +82,7 @@ fn of_flags_that_contradict_each_other_the_last_wins() {
     check_flags(LAST);
 }
 
+/// Proves: mounts[].options
 #[test]
 fn the_rarer_flags_arrive() {
     differs!("runc", "runc 1.1.5 has no symfollow and hands `defaults` to the file system");
@@ -113,6 +115,7 @@ fn flags_of_a_bind_mount_arrive() {
 /// Recursive attributes: the option, and the word that it puts on a mount and on those below it.
 const RECURSIVE: &[(&str, &str)] = &[("rro", "ro"), ("rnosuid", "nosuid"), ("rnodev", "nodev"), ("rnoexec", "noexec")];
 
+/// Proves: mounts[].options
 #[test]
 fn recursive_attributes_reach_the_mounts_below() {
     let mut bundle = Bundle::new();
@@ -217,6 +220,7 @@ const PROPAGATION: &[(&str, &[&str])] = &[
     ("runbindable", &["unbindable"]),
 ];
 
+/// Proves: mounts[].options
 #[test]
 fn propagation_options_arrive() {
     differs!("crun", "crun 1.8.1 leaves a plain `shared` a slave");
@@ -280,6 +284,7 @@ fn a_shared_mount_shows_the_host_what_the_container_mounts() {
     assert!(host.has(source.join("own").to_str().unwrap()));
 }
 
+/// Proves: mounts[].options
 #[test]
 fn an_unknown_option_is_data_for_the_file_system_which_refuses_it() {
     let mut bundle = Bundle::waiting();

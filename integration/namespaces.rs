@@ -21,6 +21,7 @@ fn host(file: &str) -> String {
     namespace_of(std::process::id() as i32, file)
 }
 
+/// Proves: linux.namespaces[].type
 #[test]
 fn every_namespace_that_is_asked_for_is_new() {
     differs!("runc", "time namespaces came with runc 1.2");
@@ -88,6 +89,7 @@ fn joins(kind: &str, file: &str, with_user: bool) {
     }
 }
 
+/// Proves: linux.namespaces[].path
 #[test]
 fn a_network_namespace_is_joined_by_path() {
     joins("network", "net", false);
@@ -167,6 +169,7 @@ fn uptime() -> i64 {
     text.split('.').next().unwrap().parse().unwrap()
 }
 
+/// Proves: linux.timeOffsets.{monotonic,boottime}.secs
 #[test]
 fn time_offsets_move_both_clocks() {
     differs!("crun", "crun 1.8.1 fails with `write to sync socket` for time offsets on this kernel");
@@ -184,6 +187,23 @@ fn time_offsets_move_both_clocks() {
     assert!((boot - here - 200_000).abs() < 60, "{output} here {here}");
 }
 
+/// Proves: linux.timeOffsets.{monotonic,boottime}.{secs,nanosecs}
+#[test]
+fn time_offsets_are_exact_to_the_nanosecond() {
+    differs!("crun", "crun 1.8.1 fails with `write to sync socket` for time offsets on this kernel");
+    differs!("runc", "time namespaces came with runc 1.2");
+    let mut bundle = Bundle::sh("cat /proc/self/timens_offsets");
+    let offsets = json!({"monotonic": {"secs": 7, "nanosecs": 500}, "boottime": {"secs": -1, "nanosecs": 999_999_999}});
+    bundle.namespace("time", None).set("/linux/timeOffsets", offsets);
+    let output = bundle.run().ok();
+    let fields = |key: &str| output.field(key).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        (fields("monotonic"), fields("boottime")),
+        (vec!["7".into(), "500".into()], vec!["-1".into(), "999999999".into()])
+    );
+}
+
+/// Proves: linux.timeOffsets.boottime.secs
 #[test]
 fn time_offsets_without_a_new_time_namespace_are_refused() {
     differs!("runc", "runc 1.1 ignores timeOffsets");
@@ -201,6 +221,7 @@ fn duplicate_namespaces_are_refused() {
     bundle.refused().names("linux.namespaces[6]");
 }
 
+/// Proves: linux.namespaces[].type
 #[test]
 fn an_unknown_namespace_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -215,6 +236,7 @@ fn a_namespace_path_that_does_not_exist_is_refused() {
     bundle.refused().names("linux.namespaces[5].path");
 }
 
+/// Proves: linux.namespaces[].path
 #[test]
 fn a_namespace_path_of_another_type_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -222,6 +244,7 @@ fn a_namespace_path_of_another_type_is_refused() {
     bundle.refused().names("linux.namespaces[5].path");
 }
 
+/// Proves: linux.{uidMappings,gidMappings}[].{containerID,hostID,size}
 #[test]
 fn the_maps_of_a_new_user_namespace_are_those_asked_for() {
     let mut bundle = Bundle::sh("id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups");
@@ -264,6 +287,7 @@ fn a_user_namespace_without_maps_is_refused() {
     bundle.refused().names("linux.uidMappings");
 }
 
+/// Proves: linux.{uidMappings,gidMappings}[].{containerID,hostID,size}
 #[test]
 fn maps_without_a_user_namespace_are_refused() {
     differs!("runc", "runc ignores them");

@@ -34,6 +34,7 @@ fn a_device_leaves_the_host_and_arrives_up_with_its_name_and_settings() {
     assert_eq!(output.lines(), ["1400", "02:00:00:00:00:07", ",UP", "gone"]);
 }
 
+/// Proves: linux.netDevices.*.name
 #[test]
 fn a_device_is_renamed_and_keeps_its_permanent_addresses_alone() {
     needs_net_devices!();
@@ -69,6 +70,7 @@ fn a_macvlan_arrives_without_the_device_below_it() {
     assert_eq!(output.lines(), ["lo", "m0", "10.7.0.9/24", "/proc/sys/net/ipv4/conf/v1"]);
 }
 
+/// Proves: linux.netDevices.*.name
 #[test]
 fn several_devices_arrive_together_in_a_user_namespace() {
     needs_net_devices!();
@@ -98,6 +100,7 @@ fn a_device_for_a_container_on_the_hosts_network_is_refused() {
     bundle.refused().names("linux.netDevices");
 }
 
+/// Proves: linux.netDevices.*.name
 #[test]
 fn a_name_that_the_kernel_does_not_take_is_refused() {
     needs_net_devices!();

@@ -19,6 +19,7 @@ fn sets(bundle: &mut Bundle) -> [u64; 5] {
         .map(|key| u64::from_str_radix(output.field(key), 16).unwrap())
 }
 
+/// Proves: process.capabilities.{bounding,effective,inheritable,permitted,ambient}
 #[test]
 fn the_five_capability_sets_are_those_asked_for() {
     let mut bundle = Bundle::new();
@@ -62,6 +63,7 @@ fn a_user_other_than_root_has_no_capability_without_ambient_ones() {
     assert_ne!(bounding, 0);
 }
 
+/// Proves: process.capabilities.bounding
 #[test]
 fn an_unknown_capability_is_a_warning_and_the_container_runs() {
     let mut bundle = Bundle::new();
@@ -84,6 +86,7 @@ fn a_capability_that_is_not_given_is_refused_by_the_kernel() {
     Bundle::sh("chown 5 /tmp && echo done").run().ok().prints("done");
 }
 
+/// Proves: process.noNewPrivileges
 #[test]
 fn no_new_privileges_is_set_or_not_as_asked() {
     for (value, expected) in [(true, "1"), (false, "0")] {
@@ -108,6 +111,7 @@ fn no_new_privileges_holds_against_set_id_programs() {
     }
 }
 
+/// Proves: process.oomScoreAdj
 #[test]
 fn the_oom_score_adjustment_is_set() {
     for score in [0, 100, 1000] {
@@ -123,6 +127,7 @@ fn without_an_oom_score_adjustment_the_callers_is_kept() {
     Bundle::sh("cat /proc/self/oom_score_adj").run().ok().prints(here.trim());
 }
 
+/// Proves: process.oomScoreAdj
 #[test]
 fn an_oom_score_adjustment_out_of_range_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -137,6 +142,7 @@ fn the_oom_score_adjustment_is_set_in_a_user_namespace() {
     bundle.run().ok().prints("321");
 }
 
+/// Proves: linux.personality.domain
 #[test]
 fn the_personality_is_set() {
     differs!("runc", "linux.personality came with runc 1.2");
@@ -145,12 +151,70 @@ fn the_personality_is_set() {
     bundle.run().ok().prints("i686");
 }
 
+/// Proves: linux.personality.domain
 #[test]
 fn an_unknown_personality_is_refused() {
     differs!("runc", "linux.personality came with runc 1.2");
     let mut bundle = Bundle::waiting();
     bundle.set("/linux/personality", json!({"domain": "PLAN9"}));
     bundle.refused().names("linux.personality.domain");
+}
+
+/// Proves: linux.personality.flags
+#[test]
+fn flags_of_the_personality_are_refused() {
+    // The specification has a place for them, and no value.
+    differs!("runc", "linux.personality came with runc 1.2");
+    differs!("crun", "crun 1.8.1 ignores them");
+    let mut bundle = Bundle::waiting();
+    bundle.set("/linux/personality", json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}));
+    bundle.refused().names("linux.personality.flags");
+}
+
+fn is_on(module: &str) -> bool {
+    std::fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|list| list.split(',').any(|name| name == module))
+}
+
+/// Proves: process.{apparmorProfile,selinuxLabel}, linux.mountLabel
+#[test]
+fn labels_of_modules_that_the_host_lacks_are_refused_by_their_path() {
+    only_oarlock!("others ignore some of them");
+    for (module, pointer, at) in [
+        ("apparmor", "/process/apparmorProfile", "process.apparmorProfile"),
+        ("selinux", "/process/selinuxLabel", "process.selinuxLabel"),
+        // Whoever mounts something is told.
+        ("selinux", "/linux/mountLabel", "mounts["),
+    ] {
+        if is_on(module) {
+            continue;
+        }
+        let mut bundle = Bundle::waiting();
+        bundle.set(pointer, "system_u:system_r:svirt_t:s0:c1,c2");
+        bundle.refused().names(at);
+    }
+}
+
+/// Proves: process.apparmorProfile
+#[test]
+fn an_apparmor_profile_confines_the_program() {
+    let parser = std::process::Command::new("apparmor_parser").arg("--version").output();
+    if !is_on("apparmor") || parser.is_err() {
+        skip!("the host has no AppArmor, or no apparmor_parser");
+    }
+    let mut bundle = Bundle::sh("cat /proc/self/attr/current; cat /etc/passwd || echo denied");
+    let name = format!("oarlock-{}", bundle.id);
+    let file = bundle.host_dir("apparmor").join("profile");
+    let profile = format!("profile {name} flags=(attach_disconnected) {{ file, capability, deny /etc/passwd r, }}\n");
+    std::fs::write(&file, profile).unwrap();
+    let parse = |flag: &str| {
+        let status = std::process::Command::new("apparmor_parser").args([flag, "-K"]).arg(&file).status();
+        assert!(status.unwrap().success(), "apparmor_parser {flag}");
+    };
+    parse("-r");
+    bundle.set("/process/apparmorProfile", name.clone());
+    let output = bundle.run();
+    parse("-R");
+    assert_eq!(output.lines(), [format!("{name} (enforce)").as_str(), "denied"], "{output}");
 }
 
 #[test]

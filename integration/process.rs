@@ -72,6 +72,7 @@ fn a_directory_gives_126() {
     assert_eq!(docker_code(&output), 126, "{output}");
 }
 
+/// Proves: process.args
 #[test]
 fn empty_args_are_refused() {
     let mut bundle = Bundle::new();
@@ -87,6 +88,7 @@ fn a_script_whose_interpreter_is_missing_is_an_error_of_exec() {
     bundle.run_refused().says_as_runc("no such file or directory");
 }
 
+/// Proves: process.args
 #[test]
 fn the_program_is_looked_up_on_the_containers_path() {
     let mut bundle = Bundle::new();
@@ -114,6 +116,7 @@ fn a_name_with_a_slash_is_relative_to_the_working_directory() {
     bundle.run().ok().prints("from /work");
 }
 
+/// Proves: process.env
 #[test]
 fn the_environment_is_the_configs_and_nothing_more() {
     let mut bundle = Bundle::new();
@@ -157,6 +160,7 @@ fn without_a_passwd_home_is_the_root() {
     assert!(output.lines().contains(&"HOME=/"), "{output}");
 }
 
+/// Proves: process.cwd
 #[test]
 fn the_working_directory_is_made_if_it_is_missing() {
     let mut bundle = Bundle::sh("pwd; stat -c %a .");
@@ -164,6 +168,7 @@ fn the_working_directory_is_made_if_it_is_missing() {
     assert_eq!(bundle.run().ok().lines(), ["/not/there/yet", "755"]);
 }
 
+/// Proves: process.cwd
 #[test]
 fn a_relative_working_directory_is_refused() {
     differs!("crun", "crun takes it as below the root");
@@ -192,6 +197,7 @@ fn a_working_directory_that_only_the_user_can_enter_works() {
     bundle.run().ok().prints("/private");
 }
 
+/// Proves: process.user.umask
 #[test]
 fn the_umask_is_0022_unless_it_is_set() {
     Bundle::sh("umask").run().ok().prints("0022");
@@ -210,6 +216,7 @@ fn the_callers_umask_is_not_inherited_and_does_not_change_what_is_made() {
     assert_eq!(bundle.rt.finish(command).ok().lines(), ["0022", "666", "755", "755"]);
 }
 
+/// Proves: process.user.{uid,gid,additionalGids}
 #[test]
 fn user_group_and_additional_groups_are_those_asked_for() {
     let mut bundle = Bundle::sh("id -u; id -g; grep Groups: /proc/self/status");
@@ -226,6 +233,7 @@ fn without_additional_groups_there_are_none() {
     assert_eq!(output.field("Groups:"), "");
 }
 
+/// Proves: process.rlimits[].{type,soft,hard}
 #[test]
 fn rlimits_are_set() {
     let mut bundle = Bundle::sh("cat /proc/self/limits");
@@ -247,6 +255,7 @@ fn rlimits_are_set() {
     assert_eq!(limit("Max stack size"), ["4194304", "8388608"]);
 }
 
+/// Proves: process.rlimits[].type
 #[test]
 fn an_unknown_rlimit_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -264,6 +273,7 @@ fn an_rlimit_given_twice_is_refused() {
     bundle.refused().names("process.rlimits[1]");
 }
 
+/// Proves: process.rlimits[].{soft,hard}
 #[test]
 fn a_soft_limit_above_the_hard_one_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -278,4 +288,12 @@ fn a_numeric_user_name_in_passwd_is_not_taken_for_the_uid() {
     bundle.file("etc/passwd", "1000:x:0:0::/:/bin/sh\n", 0o644);
     bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));
     bundle.run().ok().prints("1000");
+}
+
+/// Proves: process.{commandLine,user.username}
+#[test]
+fn properties_for_windows_mean_nothing_here() {
+    let mut bundle = Bundle::sh("id -u; echo $0");
+    bundle.set("/process/commandLine", "cmd /c exit 7").set("/process/user/username", "user");
+    assert_eq!(bundle.run().ok().lines(), ["0", "sh"]);
 }

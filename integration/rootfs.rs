@@ -25,6 +25,7 @@ fn the_root_is_the_bundles_rootfs_and_nothing_of_the_host_is_visible() {
     }
 }
 
+/// Proves: root.path
 #[test]
 fn a_relative_root_path_is_below_the_bundle_and_an_absolute_one_is_itself() {
     let mut bundle = Bundle::sh("cat /marker");
@@ -34,6 +35,7 @@ fn a_relative_root_path_is_below_the_bundle_and_an_absolute_one_is_itself() {
     bundle.set("/root/path", absolute.to_str().unwrap()).run().ok().prints("here");
 }
 
+/// Proves: root.readonly
 #[test]
 fn a_read_only_root_refuses_writes_but_mounts_on_it_do_not() {
     let mut bundle = Bundle::sh("touch /new; echo code $?; touch /dev/shm/new && echo shm; touch /vol/new && echo vol");
@@ -45,6 +47,7 @@ fn a_read_only_root_refuses_writes_but_mounts_on_it_do_not() {
     assert!(!bundle.rootfs("new").exists());
 }
 
+/// Proves: root.readonly
 #[test]
 fn a_root_that_is_not_read_only_can_be_written() {
     let bundle = Bundle::sh("echo text > /new");
@@ -83,6 +86,7 @@ fn propagation(form: &str) -> Vec<String> {
     table(&mut bundle).at("/").propagation().into_iter().map(str::to_owned).collect()
 }
 
+/// Proves: linux.rootfsPropagation
 #[test]
 fn a_private_root_has_no_peers() {
     for form in ["private", "rprivate"] {
@@ -90,6 +94,7 @@ fn a_private_root_has_no_peers() {
     }
 }
 
+/// Proves: linux.rootfsPropagation
 #[test]
 fn a_slave_root_tells_the_host_nothing() {
     for form in ["slave", "rslave"] {
@@ -98,6 +103,7 @@ fn a_slave_root_tells_the_host_nothing() {
     }
 }
 
+/// Proves: linux.rootfsPropagation
 #[test]
 fn a_shared_root_has_peers() {
     differs!("runc", "runc 1.1.5 leaves the root private (fixed in 1.3.1)");
@@ -107,6 +113,7 @@ fn a_shared_root_has_peers() {
     }
 }
 
+/// Proves: linux.rootfsPropagation
 #[test]
 fn an_unbindable_root_cannot_be_bound() {
     differs!("runc", "runc 1.1.5 leaves the root private (fixed in 1.3.1)");
@@ -132,6 +139,7 @@ fn by_default_nothing_that_the_container_mounts_reaches_the_host() {
     assert!(!host.has(bundle.rootfs("mnt").to_str().unwrap()));
 }
 
+/// Proves: linux.rootfsPropagation
 #[test]
 fn an_unknown_propagation_is_refused() {
     differs!("crun", "crun ignores it");
@@ -140,6 +148,7 @@ fn an_unknown_propagation_is_refused() {
     bundle.refused().names("linux.rootfsPropagation");
 }
 
+/// Proves: mounts[].destination
 #[test]
 fn destinations_that_do_not_exist_are_made() {
     let mut bundle = Bundle::sh("ls -d /a/b/c; cat /f/g/file");

@@ -25,6 +25,7 @@ fn check(output: &Output, expected: &[(&str, &str)]) {
     }
 }
 
+/// Proves: process.scheduler.{policy,nice}
 #[test]
 fn the_ordinary_policies_are_set_with_their_nice_value() {
     needs_scheduling!();
@@ -35,6 +36,7 @@ fn the_ordinary_policies_are_set_with_their_nice_value() {
     }
 }
 
+/// Proves: process.scheduler.{policy,priority}, linux.resources.cpu.realtimeRuntime
 #[test]
 fn the_realtime_policies_are_set_with_their_priority() {
     needs_scheduling!();
@@ -51,6 +53,7 @@ fn the_realtime_policies_are_set_with_their_priority() {
     }
 }
 
+/// Proves: process.scheduler.{policy,runtime,deadline,period,flags}
 #[test]
 fn a_deadline_is_set_with_its_budget_and_flags() {
     needs_scheduling!();
@@ -63,6 +66,7 @@ fn a_deadline_is_set_with_its_budget_and_flags() {
     );
 }
 
+/// Proves: process.scheduler.flags
 #[test]
 fn a_flag_keeps_the_nice_value_from_children() {
     needs_scheduling!();
@@ -76,6 +80,7 @@ fn a_flag_keeps_the_nice_value_from_children() {
     check(&bundle.run().ok(), &[("policy", "3"), ("nice", "-5"), ("flags", "0x1")]);
 }
 
+/// Proves: process.scheduler.flags
 #[test]
 fn flags_keep_what_the_caller_had() {
     needs_scheduling!();
@@ -92,6 +97,7 @@ fn flags_keep_what_the_caller_had() {
     }
 }
 
+/// Proves: process.scheduler.flags
 #[test]
 fn utilisation_can_be_clamped() {
     needs_scheduling!();
@@ -103,6 +109,7 @@ fn utilisation_can_be_clamped() {
     check(&output, &[("policy", "0"), ("util", "0-0")]);
 }
 
+/// Proves: process.scheduler.{policy,nice,priority,flags,runtime,deadline,period}
 #[test]
 fn a_policy_that_cannot_be_is_refused_by_its_path() {
     needs_scheduling!();
@@ -122,6 +129,7 @@ fn a_policy_that_cannot_be_is_refused_by_its_path() {
     }
 }
 
+/// Proves: process.ioPriority.{class,priority}
 #[test]
 fn the_io_priority_is_set_with_its_class() {
     needs_scheduling!();
@@ -173,6 +181,7 @@ fn the_callers_processors_are_not_the_containers() {
     assert!(processors(&output).contains(&second.parse().unwrap()), "{output}");
 }
 
+/// Proves: linux.resources.cpu.cpus
 #[test]
 fn the_cpuset_bounds_the_processors_whatever_the_callers_are() {
     let Some((first, second)) = two_processors() else { skip!("the host has one processor") };
@@ -185,6 +194,7 @@ fn the_cpuset_bounds_the_processors_whatever_the_callers_are() {
     assert_eq!(bundle.rt.finish(narrow).ok().field("Cpus_allowed_list:"), second);
 }
 
+/// Proves: process.execCPUAffinity.{initial,final}
 #[test]
 fn a_process_of_exec_runs_on_its_final_processors() {
     differs!("runc", "execCPUAffinity came with runc 1.3");
@@ -210,6 +220,7 @@ fn a_process_of_exec_runs_on_its_final_processors() {
     assert_eq!(by_document(&bundle, json!({ "initial": second })).ok().field("Cpus_allowed_list:"), second);
 }
 
+/// Proves: process.execCPUAffinity.{initial,final}
 #[test]
 fn processors_of_exec_that_cannot_be_are_refused_by_their_path() {
     only_oarlock!("the words are oarlock's");
@@ -239,6 +250,7 @@ fn by_document(bundle: &Bundle, affinity: Value) -> Output {
     bundle.rt.call(["exec", "--process", path.to_str().unwrap(), &bundle.id])
 }
 
+/// Proves: linux.memoryPolicy.{mode,nodes,flags}
 #[test]
 fn the_memory_policy_is_that_of_every_page() {
     differs!("runc", "memory policies came with runc 1.4");
@@ -270,6 +282,7 @@ fn the_memory_policy_is_that_of_every_page() {
     }
 }
 
+/// Proves: linux.memoryPolicy.{mode,nodes,flags}
 #[test]
 fn a_memory_policy_that_cannot_be_is_refused_by_its_path() {
     only_oarlock!("the words are oarlock's");

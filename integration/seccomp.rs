@@ -40,6 +40,7 @@ fn a_filter_is_loaded_and_without_a_profile_there_is_none() {
     assert_eq!(bundle.run().ok().field("Seccomp:"), "2");
 }
 
+/// Proves: linux.seccomp.syscalls[].{names,action,errnoRet}
 #[test]
 fn errno_answers_eperm_unless_another_is_given() {
     answers(json!([{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]), &[MKDIR], EPERM);
@@ -52,6 +53,7 @@ fn an_errno_of_zero_is_given_as_asked() {
     assert!(output.field("rc=").starts_with("0 "), "{output}");
 }
 
+/// Proves: linux.seccomp.defaultAction
 #[test]
 fn what_is_not_named_is_allowed_by_the_default() {
     // getpid: pid 1 inside.
@@ -59,6 +61,7 @@ fn what_is_not_named_is_allowed_by_the_default() {
     assert!(output.field("rc=").starts_with("1 "), "{output}");
 }
 
+/// Proves: linux.seccomp.syscalls[].action
 #[test]
 fn kill_process_ends_the_program_with_sigsys() {
     for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD"] {
@@ -67,22 +70,26 @@ fn kill_process_ends_the_program_with_sigsys() {
     }
 }
 
+/// Proves: linux.seccomp.syscalls[].action
 #[test]
 fn trap_sends_sigsys() {
     calling(json!([{"names": ["mkdir"], "action": "SCMP_ACT_TRAP"}]), &[MKDIR]).run().code_is(128 + 31);
 }
 
+/// Proves: linux.seccomp.syscalls[].action
 #[test]
 fn log_lets_the_call_through() {
     // EFAULT: mkdir with a null path reached the kernel.
     answers(json!([{"names": ["mkdir"], "action": "SCMP_ACT_LOG"}]), &[MKDIR], 14);
 }
 
+/// Proves: linux.seccomp.syscalls[].action
 #[test]
 fn trace_without_a_tracer_answers_enosys() {
     answers(json!([{"names": ["mkdir"], "action": "SCMP_ACT_TRACE", "errnoRet": 5}]), &[MKDIR], ENOSYS);
 }
 
+/// Proves: linux.seccomp.syscalls[].args[].{index,value}
 #[test]
 fn a_rule_with_an_argument_holds_for_that_value_alone() {
     let rules = json!([{
@@ -93,6 +100,7 @@ fn a_rule_with_an_argument_holds_for_that_value_alone() {
     answers(rules, &["135", "0xffffffff"], 0);
 }
 
+/// Proves: linux.seccomp.syscalls[].args[].op
 #[test]
 fn every_comparison_does_what_its_name_says() {
     // getpriority(which, who): the second argument is compared; the first, 99, makes the kernel say EINVAL.
@@ -120,6 +128,7 @@ fn every_comparison_does_what_its_name_says() {
     }
 }
 
+/// Proves: linux.seccomp.syscalls[].args[].{op,value,valueTwo}
 #[test]
 fn a_masked_comparison_looks_at_the_masked_bits() {
     // Docker's rule for clone: no new namespaces.
@@ -143,6 +152,7 @@ fn all_arguments_of_a_rule_must_match() {
     answers(rules, &["140", "97", "5"], 22);
 }
 
+/// Proves: linux.seccomp.{defaultAction,defaultErrnoRet}
 #[test]
 fn the_default_errno_is_given() {
     let mut bundle = calling(json!([]), &["83"]);
@@ -268,6 +278,7 @@ fn a_call_newer_than_the_profile_answers_enosys_not_eperm() {
     assert_eq!(errno(&bundle.run().ok()), EPERM);
 }
 
+/// Proves: linux.seccomp.architectures
 #[test]
 fn architectures_that_are_not_listed_are_not_let_in() {
     let mut bundle = calling(json!([{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]), &[]);
@@ -277,6 +288,7 @@ fn architectures_that_are_not_listed_are_not_let_in() {
     assert_ne!(output.code, 0, "{output}");
 }
 
+/// Proves: linux.seccomp.architectures
 #[test]
 fn rules_hold_for_every_architecture_listed() {
     let profile = |names: Value| {
@@ -306,6 +318,7 @@ fn names_that_this_kernel_does_not_have_are_passed_over() {
     answers(rules, &[MKDIR], EPERM);
 }
 
+/// Proves: linux.seccomp.{architectures,syscalls[].action,syscalls[].args[].op}
 #[test]
 fn an_unknown_action_operator_or_architecture_is_refused() {
     let cases = [
@@ -344,6 +357,7 @@ fn a_profile_that_was_used_before_gives_the_same_filter() {
     assert_eq!(errno(&bundle.run().ok()), 45, "another profile is not taken for it");
 }
 
+/// Proves: linux.seccomp.flags
 #[test]
 fn flags_are_accepted() {
     differs!("runc", "runc 1.1.5 knows no flags");
@@ -354,6 +368,7 @@ fn flags_are_accepted() {
     }
 }
 
+/// Proves: linux.seccomp.flags
 #[test]
 fn an_unknown_flag_is_refused() {
     let mut bundle = calling(json!([{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]), &[MKDIR]);

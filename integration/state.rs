@@ -10,6 +10,7 @@ fn keys(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("  \"")).filter_map(|line| line.split('"').next()).collect()
 }
 
+/// Proves: annotations
 #[test]
 fn state_has_runcs_keys_in_runcs_order() {
     differs!("crun", "crun orders the keys differently and adds its own");
@@ -24,6 +25,7 @@ fn state_has_runcs_keys_in_runcs_order() {
     assert_eq!(output.json()["annotations"]["org.example.key"], "a \"value\" & <more>");
 }
 
+/// Proves: ociVersion, root.path
 #[test]
 fn state_tells_the_container_as_it_is() {
     differs!("crun", "crun shows root.path as it stands in config.json");

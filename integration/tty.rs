@@ -14,6 +14,7 @@ fn with_terminal() -> (Bundle, FdReceiver) {
     (bundle, receiver)
 }
 
+/// Proves: process.terminal
 #[test]
 fn the_console_socket_receives_the_master_of_the_terminal() {
     let (mut bundle, socket) = with_terminal();
@@ -34,6 +35,7 @@ fn the_console_socket_receives_the_master_of_the_terminal() {
     assert_eq!(container.wait(), 0);
 }
 
+/// Proves: process.consoleSize.{height,width}
 #[test]
 fn the_console_has_the_size_asked_for() {
     let (mut bundle, socket) = with_terminal();

@@ -321,6 +321,7 @@ fn a_mistake_in_a_flag_is_named_by_the_flag() {
     }
 }
 
+/// Proves: linux.intelRdt.{l3CacheSchema,memBwSchema}
 #[test]
 fn intel_rdt_is_refused_by_name() {
     differs!("crun", "crun 1.8.1 looks for resctrl first");
@@ -376,6 +377,7 @@ fn huge_page_limits_can_be_changed_on_v2() {
     assert_eq!(cgroup::read("", &bundle.cgroup(), "hugetlb.2MB.max"), "2097152");
 }
 
+/// Proves: linux.resources.memory.{limit,swap,reservation}
 #[test]
 fn every_limit_can_be_changed_on_v2() {
     if !cgroup::is_v2() || ["memory", "cpu", "pids"].iter().any(|name| !cgroup::has_v2(name)) {

@@ -2,6 +2,7 @@
 
 use crate::harness::{Bundle, json};
 
+/// Proves: hostname
 #[test]
 fn the_host_name_is_the_containers_alone() {
     let before = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -11,6 +12,7 @@ fn the_host_name_is_the_containers_alone() {
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), before);
 }
 
+/// Proves: domainname
 #[test]
 fn the_domain_name_is_set() {
     differs!("runc", "domainname came with runc 1.1.7");
@@ -19,6 +21,7 @@ fn the_domain_name_is_set() {
     bundle.run().ok().prints("example.org");
 }
 
+/// Proves: hostname
 #[test]
 fn a_host_name_without_a_uts_namespace_is_refused() {
     let mut bundle = Bundle::waiting();
@@ -33,6 +36,7 @@ fn a_host_name_that_is_too_long_is_refused() {
     bundle.refused().names("hostname");
 }
 
+/// Proves: linux.sysctl
 #[test]
 fn sysctls_of_the_containers_namespaces_are_set() {
     let mut bundle =
@@ -59,6 +63,7 @@ fn a_sysctl_may_be_written_with_slashes_so_that_names_may_hold_dots() {
     bundle.run().ok().prints("1");
 }
 
+/// Proves: linux.sysctl
 #[test]
 fn a_sysctl_of_no_namespace_is_refused() {
     for key in ["kernel.panic", "vm.swappiness", "fs.file-max"] {
