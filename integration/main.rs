@@ -41,6 +41,7 @@ mod run;
 mod scheduling;
 mod schema;
 mod seccomp;
+mod seccomp_notify;
 mod security;
 mod state;
 mod tty;

@@ -117,8 +117,8 @@ impl Features {
                 net_devices: Feature { enabled: true },
             },
             annotations: annotations(),
-            // None: no annotation of a container changes what this program does.
-            potentially_unsafe_config_annotations: Vec::new(),
+            // Those that change what this program does.
+            potentially_unsafe_config_annotations: vec![crate::plan::seccomp::RECEIVER],
         }
     }
 }

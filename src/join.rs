@@ -10,6 +10,8 @@
 //!   Committed     ─────────────────────────▶ becomes what the program will be
 //!                 ◀───────────────────────── Rlimit(JSON path)      for each limit the child may not raise itself
 //!   Done          ─────────────────────────▶
+//!                 ◀───────────────────────── Listener(number) + fd  as in `sync.rs`
+//!   Done(rings)   ─────────────────────────▶
 //!                 ◀───────────────────────── end of file: execve(2) has closed the channel
 //! ```
 //!
@@ -32,12 +34,14 @@ use nix::sys::stat::Mode;
 use crate::cgroup::Cgroup;
 use crate::init::wire::Wire;
 use crate::launch::clone::{Child, through_middle};
+use crate::launch::listener::{self, Handover};
 use crate::launch::{check_preserved, sockets, write_pid_file};
 use crate::plan::cgroup::Place;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
 use crate::rdt;
 use crate::state::dir::SECCOMP;
+use crate::state::view::HookState;
 use crate::state::{Container, Record};
 use crate::sync::{self, Channel, Packet};
 use crate::sys::process::{Cloned, clone, enter_namespace, pidfd_send_signal, set_rlimit, set_undumpable, wait};
@@ -75,6 +79,8 @@ pub struct Joined<'a> {
     child: Option<Child>,
     channel: Channel,
     watch: Option<Watch>,
+    /// Rings when the process has loaded a filter that an agent waits for.
+    bell: Option<listener::Bell>,
     record: &'a Record,
     process: &'a Process,
     pid_file: Option<PathBuf>,
@@ -146,7 +152,7 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
         directly(&mut joining, &into, namespaces & Kind::Pid.flag() != 0)?
     };
     drop(joining);
-    let mut joined = Joined { child: Some(child), channel, watch, record, process, pid_file: None };
+    let mut joined = Joined { child: Some(child), channel, watch, bell: None, record, process, pid_file: None };
     joined.until_ready()?;
     joined.share_resctrl()?;
     let child = joined.child.as_ref().context("internal error: no child")?;
@@ -165,7 +171,7 @@ impl Joined<'_> {
     pub fn execute(mut self) -> Result<Child> {
         self.channel.send(sync::Kind::Committed, &[])?;
         while let Some(packet) = self.next()? {
-            self.serve(&packet)?;
+            self.serve(packet)?;
         }
         self.child.take().context("internal error: no child")
     }
@@ -184,14 +190,18 @@ impl Joined<'_> {
         loop {
             match self.next()? {
                 Some(packet) if packet.kind == sync::Kind::Ready => return Ok(()),
-                Some(packet) => self.serve(&packet)?,
+                Some(packet) => self.serve(packet)?,
                 None => return Err(self.died()),
             }
         }
     }
 
-    fn serve(&self, packet: &Packet) -> Result<()> {
+    fn serve(&mut self, packet: Packet) -> Result<()> {
         match packet.kind {
+            sync::Kind::Listener => {
+                self.bell = self.handover()?.answer(packet)?;
+                Ok(())
+            }
             sync::Kind::Rlimit => {
                 let limit = self.process.rlimits.iter().find(|limit| limit.at.as_bytes() == packet.body);
                 let limit = limit.context("internal error: the process asks for a limit that it has not")?;
@@ -209,6 +219,16 @@ impl Joined<'_> {
         }
     }
 
+    fn handover(&self) -> Result<Handover<'_>> {
+        let agent = self.record.exec.seccomp_listener.as_ref();
+        Ok(Handover {
+            agent: agent.context("internal error: a listener, and nobody to ask")?,
+            child: self.child.as_ref().context("internal error: no child")?,
+            channel: &self.channel,
+            state: HookState::of_record(self.record, "running", self.record.init.map_or(0, |init| init.pid)),
+        })
+    }
+
     /// The next packet of the child; `None` at its end.
     ///
     /// # Errors
@@ -218,6 +238,7 @@ impl Joined<'_> {
             let mut fds = vec![PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
             let event = self.watch.as_ref().and_then(Watch::poll_fd);
             fds.extend(event.map(|(fd, events)| PollFd::new(fd, events)));
+            fds.extend(self.bell.as_ref().map(listener::Bell::poll_fd));
             let timeout = self.watch.as_ref().map_or(PollTimeout::NONE, Watch::patience);
             let ready = match poll(&mut fds, timeout) {
                 Ok(ready) => ready,
@@ -226,6 +247,13 @@ impl Joined<'_> {
             };
             if fds[0].any().unwrap_or(false) {
                 return self.channel.receive();
+            }
+            if self.bell.is_some() && fds.last().is_some_and(|fd| fd.any().unwrap_or(false)) {
+                drop(fds);
+                if let Some(bell) = self.bell.take() {
+                    self.handover()?.fetch(bell)?;
+                }
+                continue;
             }
             let Some(watch) = &mut self.watch else { continue };
             if ready == 0 {

@@ -20,6 +20,9 @@
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── Rlimit(JSON path)      for each limit the child may not raise itself
 //!   Done          ─────────────────────────▶
+//!                 ◀───────────────────────── Listener(number) + fd  only with SCMP_ACT_NOTIFY: `init/listener.rs`
+//!   Done(rings)   ─────────────────────────▶ loads the filter, touches the page
+//!   sends the listener to the agent
 //!                 ◀───────────────────────── Ready
 //!   writes state.json and the pid file
 //!   Committed     ─────────────────────────▶ waits on exec.fifo
@@ -50,6 +53,7 @@ pub enum Kind {
     MapIds,
     RunHooks,
     Rlimit,
+    Listener,
     Ready,
     Failed,
 }
@@ -66,6 +70,7 @@ const KINDS: &[Kind] = &[
     Kind::MapIds,
     Kind::RunHooks,
     Kind::Rlimit,
+    Kind::Listener,
     Kind::Ready,
     Kind::Failed,
 ];

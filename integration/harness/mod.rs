@@ -1,6 +1,7 @@
 //! What every test uses: a [`Bundle`] to edit, a [`Runtime`] to call, a [`Container`] to look at, and a check
 //! that nothing stays on the host. No test sleeps: each waits for an event with a deadline.
 
+pub mod agent;
 pub mod base;
 pub mod bundle;
 pub mod cgroup;

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::agent::{Answer, Call};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, UnixAddr};
 
@@ -139,4 +140,27 @@ pub fn ignore_and_block(command: &mut Command, signal: c_int) {
     };
     // SAFETY: the closure makes only async-signal-safe calls.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// The next call that a process of a seccomp listener makes; `None` when it is gone before it can be read.
+pub fn receive_call(listener: &OwnedFd) -> Option<Call> {
+    const SECCOMP_IOCTL_NOTIF_RECV: libc::c_ulong = 0xc050_2100;
+    // SAFETY: all zero is a valid value of this plain struct, and what the kernel demands.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `seccomp_notif` through the pointer.
+    let rc = unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
+    (rc == 0).then(|| Call { number: call.data.nr.into(), pid: call.pid as i32, id: call.id })
+}
+
+/// Answers a call; the one who made it may be gone.
+pub fn answer_call(listener: &OwnedFd, call: Call, answer: Answer) {
+    const SECCOMP_IOCTL_NOTIF_SEND: libc::c_ulong = 0xc018_2101;
+    let (val, error, flags) = match answer {
+        Answer::Continue | Answer::HangUp => (0, 0, 1), // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+        Answer::Errno(errno) => (0, -errno, 0),
+        Answer::Return(value) => (value, 0, 0),
+    };
+    let answer = libc::seccomp_notif_resp { id: call.id, val, error, flags };
+    // SAFETY: the kernel reads one `seccomp_notif_resp` through the pointer.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
 }

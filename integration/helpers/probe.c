@@ -25,6 +25,8 @@ static long number(char **args, int index) {
     return strtol(args[index], NULL, 0);
 }
 
+static void do_nothing(int number) { (void)number; }
+
 // syscall NR ARGS…: the raw call, by its number on this architecture.
 static int do_syscall(char **args) {
     errno = 0;
@@ -32,6 +34,13 @@ static int do_syscall(char **args) {
                       number(args, 4), number(args, 5), number(args, 6));
     printf("rc=%ld errno=%d\n", rc, rc < 0 ? errno : 0);
     return 0;
+}
+
+// signalled-syscall NR ARGS…: the same in a process that survives SIGUSR1, whose calls are made again after it.
+static int do_signalled_syscall(char **args) {
+    struct sigaction action = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    return do_syscall(args);
 }
 
 // int80 NR: a system call of the 32-bit x86 table.
@@ -175,6 +184,7 @@ int main(int argc, char **argv) {
         {"syscall", do_syscall}, {"int80", do_int80},   {"fds", do_fds},       {"read", do_read},
         {"keyring", do_keyring}, {"tty", do_tty},       {"resize", do_resize}, {"notify", do_notify},
         {"clocks", do_clocks},   {"self", do_self},     {"sched", do_sched},   {"ignore-term", do_ignore_term},
+        {"signalled-syscall", do_signalled_syscall},
     };
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
         if (!strcmp(argv[1], verbs[i].name)) return verbs[i].run(argv + 2);

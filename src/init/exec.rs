@@ -14,6 +14,7 @@ use super::wire::Wire;
 use super::{Init, identity};
 use crate::hooks;
 use crate::plan::process::Process;
+use crate::plan::seccomp::{Filter, Loading};
 use crate::safe::rootfs::file_type;
 use crate::sys::process::{self, exit_now, reset_signals};
 use crate::sys::{SysError, errno_text};
@@ -44,7 +45,7 @@ impl Program {
     }
 
     /// Becomes the program: what could not be done before, and execve(2).
-    pub fn run(&self, process: &Process, seccomp: Option<u32>, wire: &mut Wire) -> Result<Infallible> {
+    pub fn run(&self, process: &Process, seccomp: Option<Loading>, wire: &mut Wire) -> Result<Infallible> {
         reset_signals();
         for limit in process.rlimits.iter().filter(|limit| limit.resource == libc::RLIMIT_FSIZE) {
             process::set_rlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| limit.at.clone())?;
@@ -127,6 +128,6 @@ fn execute(init: &mut Init<'_>) -> Result<Infallible> {
         hooks::run_all(hooks, &init.hook_state("created"), None)?;
     }
     let program = init.program.take().context("internal error: no program")?;
-    let flags = init.plan.seccomp.as_ref().map(|filter| filter.flags);
-    program.run(process, flags, &mut init.inherited.wire)
+    let loading = init.plan.seccomp.as_ref().map(Filter::loading);
+    program.run(process, loading, &mut init.inherited.wire)
 }

@@ -13,9 +13,10 @@ use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::{Gid, Uid, chdir, fchown, isatty};
 
 use super::wire::Wire;
-use super::{Init, console, exec};
+use super::{Init, console, exec, listener};
 use crate::plan::mask::Mask;
 use crate::plan::process::{Capabilities, Process};
+use crate::plan::seccomp::{Filter, Loading};
 use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sync;
@@ -30,8 +31,8 @@ const CAPABILITIES: u32 = 63;
 pub struct Candidate<'a> {
     pub process: &'a Process,
     pub wire: &'a mut Wire,
-    /// `SECCOMP_FILTER_FLAG_*`, where the container has a filter.
-    pub seccomp: Option<u32>,
+    /// Where the container has a filter.
+    pub seccomp: Option<Loading>,
     /// The pty's slave.
     pub terminal: Option<OwnedFd>,
     /// The private procfs, if there is one already.
@@ -46,7 +47,7 @@ pub fn assume(init: &mut Init<'_>) -> Result<()> {
     let Some(process) = &init.plan.process else { return Ok(()) };
     let candidate = Candidate {
         process,
-        seccomp: init.plan.seccomp.as_ref().map(|filter| filter.flags),
+        seccomp: init.plan.seccomp.as_ref().map(Filter::loading),
         wire: &mut init.inherited.wire,
         terminal: init.terminal.take(),
         procfs: init.procfs.take(),
@@ -91,7 +92,12 @@ impl Candidate<'_> {
             Err(error) if is_refusal(&error) => enter_directory(&process.cwd)?,
             entered => entered?,
         }
-        exec::Program::find(process, home)
+        let program = exec::Program::find(process, home)?;
+        if self.seccomp.is_some_and(|loading| loading.listener) {
+            // While there is a parent to take the listener, and with no_new_privs not before this.
+            load_filter(self.seccomp, self.wire)?;
+        }
+        Ok(program)
     }
 
     /// AppArmor's profile and SELinux' label of the next execve, through the private procfs (CVE-2019-16884).
@@ -120,11 +126,14 @@ impl Candidate<'_> {
 }
 
 /// Loads the seccomp filter, if there is one that is not loaded yet.
-pub fn load_filter(flags: Option<u32>, wire: &mut Wire) -> Result<()> {
-    if let (Some(flags), Some(bpf)) = (flags, wire.take_filter()) {
-        crate::sys::seccomp::load(&bpf, flags).context("linux.seccomp")?;
+pub fn load_filter(loading: Option<Loading>, wire: &mut Wire) -> Result<()> {
+    match (loading, wire.take_filter()) {
+        (Some(Loading { flags, listener: true }), Some(bpf)) => listener::load(&bpf, flags, wire),
+        (Some(Loading { flags, listener: false }), Some(bpf)) => {
+            crate::sys::seccomp::load(&bpf, flags).map(drop).context("linux.seccomp")
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Pipes, sockets and terminals that we were given as stdin, stdout and stderr come to belong to the program's user, or

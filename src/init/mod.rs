@@ -7,6 +7,7 @@ mod copy_up;
 mod dev;
 pub mod exec;
 pub mod identity;
+pub mod listener;
 mod mask;
 mod mounts;
 pub mod namespaces;

@@ -7,6 +7,7 @@ use crate::plan::hooks::Hook;
 use crate::plan::mounts::{Mount, MountKind};
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
+use crate::plan::seccomp::Load;
 
 pub fn namespaces(plan: &Plan) -> Vec<String> {
     let mut steps: Vec<String> = plan
@@ -160,6 +161,10 @@ pub fn sysctl(plan: &Plan) -> Vec<String> {
     plan.sysctl.iter().map(|sysctl| format!("{} = {}", sysctl.path, sysctl.value)).collect()
 }
 
+fn loads(plan: &Plan, when: Load) -> bool {
+    plan.seccomp.as_ref().is_some_and(|filter| filter.load == when)
+}
+
 pub fn process(plan: &Plan) -> Vec<String> {
     let Some(process) = &plan.process else { return Vec::new() };
     let mut steps = scheduling(process);
@@ -170,7 +175,7 @@ pub fn process(plan: &Plan) -> Vec<String> {
     steps.push(format!("enter {}", process.cwd.display()));
     if process.no_new_privileges {
         steps.push("no_new_privs".to_owned());
-    } else if plan.seccomp.is_some() {
+    } else if loads(plan, Load::BeforeCapabilities) {
         steps.push("load the seccomp filter".to_owned());
     }
     let capabilities = &process.capabilities;
@@ -186,6 +191,12 @@ pub fn process(plan: &Plan) -> Vec<String> {
         capabilities.permitted,
         capabilities.ambient
     ));
+    if loads(plan, Load::BeforeStart) {
+        steps.push("load the seccomp filter".to_owned());
+    }
+    if let Some(agent) = plan.seccomp.as_ref().and_then(|filter| filter.listener.as_ref()) {
+        steps.push(format!("the seccomp agent at {} answers from here on", agent.path.display()));
+    }
     steps
 }
 
@@ -210,7 +221,7 @@ pub fn start(plan: &Plan) -> Vec<String> {
     let mut steps = vec!["wait for start".to_owned()];
     steps.extend(plan.hooks.start_container.iter().map(hook));
     if let Some(process) = &plan.process {
-        if process.no_new_privileges && plan.seccomp.is_some() {
+        if loads(plan, Load::Last) {
             steps.push("load the seccomp filter".to_owned());
         }
         steps.push(format!("execute {:?}", process.args));

@@ -46,6 +46,11 @@ impl Wire {
         self.expect(answer)
     }
 
+    /// Hands the parent a descriptor.
+    pub fn give(&self, kind: Kind, fd: BorrowedFd<'_>) -> Result<()> {
+        self.channel.send_with(kind, &[], Some(fd))
+    }
+
     /// Tells the parent that all is made, and waits until that is on record. By read(2) and write(2) alone: a seccomp
     /// filter may be in force by now.
     pub fn ready(&mut self) -> Result<()> {

@@ -87,7 +87,7 @@ impl Joining<'_> {
             process.env.retain(|variable| !variable.starts_with("LISTEN_PID="));
             process.env.push(format!("LISTEN_PID={}", std::process::id()));
         }
-        let seccomp = self.base.seccomp;
+        let seccomp = self.base.loading();
         let candidate = Candidate {
             process: &process,
             seccomp,

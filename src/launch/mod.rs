@@ -5,6 +5,7 @@ pub mod clone;
 pub mod console;
 mod idmap;
 mod ids;
+pub mod listener;
 pub mod netdev;
 pub mod notify;
 pub mod run;

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir};
 
 use super::clone::Child;
-use super::{idmap, ids, netdev};
+use super::{idmap, ids, listener, netdev};
 use crate::cgroup::Cgroup;
 use crate::hooks;
 use crate::plan::Plan;
@@ -83,6 +83,18 @@ pub fn until_ready(
             sync::Kind::Rlimit => {
                 set_limit(plan, child, &packet.body)?;
                 channel.send(sync::Kind::Done, &[])?;
+            }
+            sync::Kind::Listener => {
+                let agent = plan.seccomp.as_ref().and_then(|filter| filter.listener.as_ref());
+                let agent = agent.context("internal error: a listener, and nobody to ask")?;
+                let state = HookState::of(plan, "creating", child.pid);
+                let handover = listener::Handover { agent, child, channel, state };
+                if let Some(bell) = handover.answer(packet)? {
+                    // At a failure in between the channel speaks first.
+                    if bell.wait(channel)? {
+                        handover.fetch(bell)?;
+                    }
+                }
             }
             sync::Kind::Ready => return cgroup.apply_late(&plan.cgroup.limits),
             sync::Kind::Failed => {

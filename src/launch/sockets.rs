@@ -46,12 +46,17 @@ pub fn send_pidfd(socket: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<()> {
     send(socket, "standard", pidfd)
 }
 
-/// Sends one descriptor, and `name` as the data that SCM_RIGHTS needs (unix(7)).
-pub fn send(socket: BorrowedFd<'_>, name: &str, fd: BorrowedFd<'_>) -> Result<()> {
+/// Sends one descriptor, and `data` with it: SCM_RIGHTS needs some (unix(7)).
+pub fn send(socket: BorrowedFd<'_>, data: &str, fd: BorrowedFd<'_>) -> Result<()> {
     let fds = [fd.as_raw_fd()];
-    let iov = [IoSlice::new(name.as_bytes())];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    sendmsg::<UnixAddr>(socket.as_raw_fd(), &iov, &rights, MsgFlags::MSG_NOSIGNAL, None)
-        .named(|| format!("sendmsg({name:?})"))?;
+    let (mut rest, mut rights) = (data.as_bytes(), Some([ControlMessage::ScmRights(&fds)]));
+    while !rest.is_empty() {
+        // The descriptor travels with the first byte.
+        let control = rights.take();
+        let control = control.as_ref().map_or(&[][..], |rights| &rights[..]);
+        let sent =
+            sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(rest)], control, MsgFlags::MSG_NOSIGNAL, None);
+        rest = &rest[sent.named(|| format!("sendmsg({} bytes, SCM_RIGHTS)", data.len()))?..];
+    }
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Dir, Place};
 use super::process::{self, Process, caps};
+use super::seccomp::{Listener, Loading};
 use super::{Plan, Result, lsm, mounts, no_nul};
 use crate::error::InputError;
 
@@ -23,6 +24,9 @@ pub struct Base {
     pub process: Option<Process>,
     /// `SECCOMP_FILTER_FLAG_*`; the filter itself is in the container's directory.
     pub seccomp: Option<u32>,
+    /// The agent that answers what the filter asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_listener: Option<Listener>,
     /// It has a session keyring of its own.
     pub new_keyring: bool,
     /// It was made without privileges over the host.
@@ -35,9 +39,15 @@ impl Base {
             namespaces: plan.namespaces.entries.iter().fold(0, |flags, entry| flags | entry.kind.flag()),
             process: plan.process.clone().map(without_sockets),
             seccomp: plan.seccomp.as_ref().map(|filter| filter.flags),
+            seccomp_listener: plan.seccomp.as_ref().and_then(|filter| filter.listener.clone()),
             new_keyring: plan.new_keyring,
             rootless: plan.cgroup.rootless,
         }
+    }
+
+    /// How the filter is loaded, if there is one.
+    pub fn loading(&self) -> Option<Loading> {
+        self.seccomp.map(|flags| Loading { flags, listener: self.seccomp_listener.is_some() })
     }
 }
 

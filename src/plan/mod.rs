@@ -151,8 +151,16 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
         seccomp: linux
             .and_then(|linux| linux.seccomp().as_ref())
             .map(|profile| {
-                let nnp = process.as_ref().is_some_and(|p| p.no_new_privileges);
-                seccomp::compile(profile, "linux.seccomp", nnp, warn)
+                let around = seccomp::Surroundings {
+                    no_new_privs: process.as_ref().is_some_and(|p| p.no_new_privileges),
+                    bundle: &options.bundle,
+                    receiver: spec
+                        .annotations()
+                        .as_ref()
+                        .and_then(|all| all.get(seccomp::RECEIVER))
+                        .map(String::as_str),
+                };
+                seccomp::compile(profile, "linux.seccomp", around, warn)
             })
             .transpose()?,
         hooks: hooks::compile(spec)?,

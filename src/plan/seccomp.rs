@@ -1,14 +1,17 @@
 //! `linux.seccomp`, checked and decided: which call gets which answer. Not for BPF: that is `crate::seccomp`.
 
+use std::path::{Path, PathBuf};
+
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag as Flag,
     LinuxSeccompOperator as Operator, LinuxSyscall,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::no_nul;
 use crate::error::InputError;
 use crate::seccomp::names;
-use crate::sys::seccomp::FLAG_SPEC_ALLOW;
+use crate::sys::seccomp::{FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_RECV};
 
 type Result<T> = std::result::Result<T, InputError>;
 
@@ -21,7 +24,51 @@ pub struct Filter {
     /// `SECCOMP_FILTER_FLAG_*` for seccomp(2).
     pub flags: u32,
     pub load: Load,
+    /// Some call is for an agent to answer.
+    pub listener: Option<Listener>,
 }
+
+/// Where the descriptor goes by which an agent answers calls (seccomp_unotify(2)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Of the agent's unix stream socket, absolute.
+    pub path: PathBuf,
+    /// For the agent, as it stands in the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// The agent may be asked about sendmsg(2), so that this call cannot be used to hand the descriptor over.
+    pub asks_about_sendmsg: bool,
+}
+
+/// What the one who loads a filter has to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+    /// A listener comes of it, which an agent waits for.
+    pub listener: bool,
+}
+
+impl Filter {
+    pub fn loading(&self) -> Loading {
+        Loading { flags: self.flags, listener: self.listener.is_some() }
+    }
+}
+
+/// The parts of the document, besides the profile, that have a say.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// `process.noNewPrivileges`.
+    pub no_new_privs: bool,
+    /// The bundle's directory.
+    pub bundle: &'a Path,
+    /// The annotation [`RECEIVER`].
+    pub receiver: Option<&'a str>,
+}
+
+/// crun's annotation for the path of the agent's socket, where the profile names none.
+pub const RECEIVER: &str = "run.oci.seccomp.receiver";
 
 /// When the filter is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -29,6 +76,9 @@ pub struct Filter {
 pub enum Load {
     /// While CAP_SYS_ADMIN is still held, which seccomp(2) asks for in place of no_new_privs.
     BeforeCapabilities,
+    /// As the last thing before the container counts as created: no_new_privs is set, and the parent has to be there
+    /// still, for the listener.
+    BeforeStart,
     /// As the last thing before the program is executed: no_new_privs is set.
     Last,
 }
@@ -57,6 +107,8 @@ pub enum Action {
     Errno(u16),
     /// A tracer decides; it is told this number.
     Trace(u16),
+    /// An agent decides.
+    Notify,
     Log,
     Allow,
 }
@@ -64,7 +116,7 @@ pub enum Action {
 impl Action {
     /// The call is carried out, or somebody who sees it may let it: it is not simply refused.
     pub fn permits(self) -> bool {
-        matches!(self, Self::Trace(_) | Self::Log | Self::Allow)
+        matches!(self, Self::Trace(_) | Self::Notify | Self::Log | Self::Allow)
     }
 }
 
@@ -108,14 +160,8 @@ pub enum Comparison {
 ///
 /// # Errors
 /// The first thing that the specification or libseccomp forbids, by its JSON path.
-pub fn compile(spec: &LinuxSeccomp, json: &str, no_new_privs: bool, warn: &mut Vec<String>) -> Result<Filter> {
-    let default = action(spec.default_action(), spec.default_errno_ret(), json, ["defaultAction", "defaultErrnoRet"])?;
-    if spec.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
-        return Err(InputError::new(format!("{json}.listenerPath"), "not supported yet"));
-    }
-    if spec.listener_metadata().as_ref().is_some_and(|data| !data.is_empty()) {
-        return Err(InputError::new(format!("{json}.listenerMetadata"), "not supported yet"));
-    }
+pub fn compile(spec: &LinuxSeccomp, json: &str, around: Surroundings<'_>, warn: &mut Vec<String>) -> Result<Filter> {
+    let default = action(spec.default_action(), spec.default_errno_ret(), json, "defaultErrnoRet")?;
     let rules = spec.syscalls().iter().flatten().enumerate();
     let program = Program {
         default,
@@ -125,13 +171,58 @@ pub fn compile(spec: &LinuxSeccomp, json: &str, no_new_privs: bool, warn: &mut V
     if !may_execute(&program) {
         warn.push(format!("{json}: the profile refuses execve, so the container's program cannot be started"));
     }
-    let load = if no_new_privs { Load::Last } else { Load::BeforeCapabilities };
-    Ok(Filter { program, flags: flags(spec.flags().as_deref(), json)?, load })
+    let listener = listener(spec, json, around, &program, warn)?;
+    let load = match (around.no_new_privs, &listener) {
+        (false, _) => Load::BeforeCapabilities,
+        (true, Some(_)) => Load::BeforeStart,
+        (true, None) => Load::Last,
+    };
+    let mut flags = flags(spec.flags().as_deref(), json)?;
+    if listener.is_none() && flags & FLAG_WAIT_KILLABLE_RECV != 0 {
+        warn.push(format!("{json}.flags: WAIT_KILLABLE_RECV means nothing without SCMP_ACT_NOTIFY"));
+        flags &= !FLAG_WAIT_KILLABLE_RECV;
+    }
+    Ok(Filter { program, flags, load, listener })
 }
 
-/// `fields` are the names of the action and of its errno in the object at `at`.
-fn action(action: LinuxSeccompAction, errno: Option<u32>, at: &str, fields: [&str; 2]) -> Result<Action> {
-    let [action_field, errno_field] = fields.map(|field| format!("{at}.{field}"));
+/// The agent, if the profile asks one about anything.
+fn listener(
+    spec: &LinuxSeccomp,
+    json: &str,
+    around: Surroundings<'_>,
+    program: &Program,
+    warn: &mut Vec<String>,
+) -> Result<Option<Listener>> {
+    let given = spec.listener_path().as_deref().filter(|path| !path.as_os_str().is_empty());
+    let path = given.or(around.receiver.filter(|path| !path.is_empty()).map(Path::new));
+    let metadata = spec.listener_metadata().clone().filter(|data| !data.is_empty());
+    if metadata.is_some() && path.is_none() {
+        return Err(InputError::new(format!("{json}.listenerMetadata"), "is for an agent, and none is named")
+            .hint(format!("give {json}.listenerPath too")));
+    }
+    let asks = |rule: &Rule| rule.action == Action::Notify;
+    if program.default != Action::Notify && !program.rules.iter().any(asks) {
+        if given.is_some() {
+            warn.push(format!("{json}.listenerPath: means nothing without SCMP_ACT_NOTIFY"));
+        }
+        return Ok(None);
+    }
+    let path = path.ok_or_else(|| {
+        InputError::new(format!("{json}.listenerPath"), "is missing, and SCMP_ACT_NOTIFY needs an agent to ask")
+            .hint("give the path of the unix socket on which the agent listens")
+    })?;
+    no_nul(&format!("{json}.listenerPath"), &path.to_string_lossy())?;
+    let mut about = program.rules.iter().filter(|rule| rule.names.iter().any(|name| name == "sendmsg"));
+    let asks_about_sendmsg = match program.default {
+        Action::Notify => !about.any(|rule| !asks(rule) && rule.any_of.is_empty()),
+        _ => about.any(asks),
+    };
+    Ok(Some(Listener { path: around.bundle.join(path), metadata, asks_about_sendmsg }))
+}
+
+/// `field` is the name of the errno in the object at `at`.
+fn action(action: LinuxSeccompAction, errno: Option<u32>, at: &str, field: &str) -> Result<Action> {
+    let errno_field = format!("{at}.{field}");
     // libseccomp takes no errno of 4095 (MAX_ERRNO) or more; a tracer gets the 16 bits of SECCOMP_RET_DATA.
     let data = |max: u16| match errno {
         None => Ok(libc::EPERM as u16),
@@ -148,9 +239,7 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>, at: &str, fields: [&st
         LinuxSeccompAction::ScmpActTrap => Action::Trap,
         LinuxSeccompAction::ScmpActLog => Action::Log,
         LinuxSeccompAction::ScmpActAllow => Action::Allow,
-        LinuxSeccompAction::ScmpActNotify => {
-            return Err(InputError::new(action_field, "SCMP_ACT_NOTIFY is not supported yet"));
-        }
+        LinuxSeccompAction::ScmpActNotify => Action::Notify,
     };
     match errno {
         None => Ok(decided),
@@ -187,8 +276,7 @@ fn flags(listed: Option<&[Flag]>, json: &str) -> Result<u32> {
     let mut bits = 0;
     for (i, flag) in listed.iter().enumerate() {
         let Some(row) = names::FLAGS.iter().find(|row| row.flag == *flag) else {
-            return Err(InputError::new(format!("{json}.flags[{i}]"), format!("{flag} is not supported yet"))
-                .hint("it is of use with SCMP_ACT_NOTIFY only"));
+            return Err(InputError::new(format!("{json}.flags[{i}]"), format!("{flag} is not supported")));
         };
         if row.passed {
             bits |= row.bit;
@@ -215,7 +303,7 @@ fn rule(call: &LinuxSyscall, at: &str, warn: &mut Vec<String>) -> Result<Rule> {
         alternatives if repeats => alternatives.into_iter().map(|condition| vec![condition]).collect(),
         all => vec![all],
     };
-    let action = action(call.action(), call.errno_ret(), at, ["action", "errnoRet"])?;
+    let action = action(call.action(), call.errno_ret(), at, "errnoRet")?;
     Ok(Rule { names: call.names().clone(), action, any_of })
 }
 

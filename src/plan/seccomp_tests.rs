@@ -7,7 +7,11 @@ use super::*;
 fn compiled(profile: &Value) -> (Result<Filter>, Vec<String>) {
     let profile: LinuxSeccomp = serde_json::from_value(profile.clone()).expect("a profile");
     let mut warn = Vec::new();
-    (compile(&profile, "linux.seccomp", false, &mut warn), warn)
+    (compile(&profile, "linux.seccomp", around(false), &mut warn), warn)
+}
+
+fn around(no_new_privs: bool) -> Surroundings<'static> {
+    Surroundings { no_new_privs, bundle: Path::new("/bundle"), receiver: None }
 }
 
 fn filter(profile: &Value) -> Filter {
@@ -31,6 +35,7 @@ fn every_action_is_read_and_an_errno_is_eperm_unless_given() {
         (json!({"defaultAction": "SCMP_ACT_TRAP"}), Action::Trap),
         (json!({"defaultAction": "SCMP_ACT_LOG"}), Action::Log),
         (json!({"defaultAction": "SCMP_ACT_ALLOW"}), Action::Allow),
+        (json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/agent"}), Action::Notify),
         (json!({"defaultAction": "SCMP_ACT_ERRNO"}), Action::Errno(1)),
         (json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38}), Action::Errno(38)),
         (json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 0}), Action::Errno(0)),
@@ -48,7 +53,11 @@ fn every_action_is_read_and_an_errno_is_eperm_unless_given() {
 #[test]
 fn bad_profiles_are_refused_by_json_path() {
     let cases = [
-        (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY"),
+        (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.listenerPath: is missing"),
+        (
+            json!({"defaultAction": "SCMP_ACT_NOTIFY", "defaultErrnoRet": 1, "listenerPath": "/agent"}),
+            "linux.seccomp.defaultErrnoRet: SCMP_ACT_NOTIFY returns no errno",
+        ),
         (
             json!({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}),
             "linux.seccomp.defaultErrnoRet: SCMP_ACT_KILL returns no errno",
@@ -58,22 +67,18 @@ fn bad_profiles_are_refused_by_json_path() {
             "linux.seccomp.defaultErrnoRet: 4095 is more than 4094",
         ),
         (
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}),
-            "linux.seccomp.listenerPath: not supported yet",
-        ),
-        (
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
-            "linux.seccomp.listenerMetadata: not supported yet",
+            "linux.seccomp.listenerMetadata: is for an agent, and none is named",
         ),
         (
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
-            "linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+            json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/a\0b"}),
+            "linux.seccomp.listenerPath: has a NUL byte",
         ),
         (with_rule(json!({"names": [], "action": "SCMP_ACT_LOG"})), "linux.seccomp.syscalls[0].names: is empty"),
         (with_rule(json!({"names": ["a", ""], "action": "SCMP_ACT_LOG"})), "linux.seccomp.syscalls[0].names[1]: "),
         (
             with_rule(json!({"names": ["read"], "action": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY",
+            "linux.seccomp.listenerPath: is missing, and SCMP_ACT_NOTIFY needs an agent to ask",
         ),
         (
             with_rule(json!({"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536})),
@@ -152,6 +157,46 @@ fn what_has_no_effect_is_warned_about() {
 #[test]
 fn without_no_new_privs_the_filter_is_loaded_while_capabilities_are_held() {
     let profile: LinuxSeccomp = serde_json::from_value(json!({"defaultAction": "SCMP_ACT_ALLOW"})).unwrap();
-    let load = |nnp| compile(&profile, "linux.seccomp", nnp, &mut Vec::new()).unwrap().load;
+    let load = |nnp| compile(&profile, "linux.seccomp", around(nnp), &mut Vec::new()).unwrap().load;
     assert_eq!((load(false), load(true)), (Load::BeforeCapabilities, Load::Last));
+}
+
+/// The listener of a profile that has these rules and listens on `agent` in the bundle.
+fn listener_of(default: &str, rules: Value) -> Option<Listener> {
+    filter(&json!({"defaultAction": default, "listenerPath": "agent", "syscalls": rules})).listener
+}
+
+#[test]
+fn a_listener_is_kept_only_where_the_agent_is_asked() {
+    let rule = |action: &str, name: &str| json!({"names": [name], "action": action});
+    assert_eq!(listener_of("SCMP_ACT_ALLOW", json!([rule("SCMP_ACT_ERRNO", "mkdir")])), None);
+    let asked = listener_of("SCMP_ACT_ALLOW", json!([rule("SCMP_ACT_NOTIFY", "mkdir")])).unwrap();
+    assert_eq!((asked.path, asked.asks_about_sendmsg), ("/bundle/agent".into(), false));
+    for (default, rules, asks_about_sendmsg) in [
+        ("SCMP_ACT_ALLOW", json!([rule("SCMP_ACT_NOTIFY", "sendmsg")]), true),
+        ("SCMP_ACT_NOTIFY", json!([]), true),
+        ("SCMP_ACT_NOTIFY", json!([rule("SCMP_ACT_ALLOW", "sendmsg")]), false),
+        (
+            "SCMP_ACT_NOTIFY",
+            json!([{"names": ["sendmsg"], "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]),
+            true,
+        ),
+    ] {
+        assert_eq!(listener_of(default, rules).unwrap().asks_about_sendmsg, asks_about_sendmsg);
+    }
+}
+
+#[test]
+fn with_a_listener_the_filter_is_loaded_while_the_parent_is_there() {
+    let profile = json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/agent",
+        "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]});
+    let profile: LinuxSeccomp = serde_json::from_value(profile).unwrap();
+    let compile = |nnp| compile(&profile, "linux.seccomp", around(nnp), &mut Vec::new()).unwrap();
+    assert_eq!((compile(false).load, compile(true).load), (Load::BeforeCapabilities, Load::BeforeStart));
+    assert_eq!(compile(true).flags, FLAG_WAIT_KILLABLE_RECV);
+    // The kernel refuses the flag where there is no listener.
+    let (alone, warn) =
+        compiled(&json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}));
+    assert_eq!((alone.unwrap().flags, warn.len()), (0, 1));
 }

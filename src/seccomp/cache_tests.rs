@@ -12,7 +12,12 @@ fn filter(errno: u32) -> Filter {
     let profile = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno}]});
     let profile = serde_json::from_value(profile).unwrap();
-    crate::plan::seccomp::compile(&profile, "linux.seccomp", true, &mut Vec::new()).unwrap()
+    let around = crate::plan::seccomp::Surroundings {
+        no_new_privs: true,
+        bundle: std::path::Path::new("/bundle"),
+        receiver: None,
+    };
+    crate::plan::seccomp::compile(&profile, "linux.seccomp", around, &mut Vec::new()).unwrap()
 }
 
 /// A state root with one entry in its cache, the entry's file and key.

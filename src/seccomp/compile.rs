@@ -88,6 +88,7 @@ fn scmp_action(action: Action) -> ScmpAction {
         Action::Trap => ScmpAction::Trap,
         Action::Errno(errno) => ScmpAction::Errno(i32::from(errno)),
         Action::Trace(data) => ScmpAction::Trace(data),
+        Action::Notify => ScmpAction::Notify,
         Action::Log => ScmpAction::Log,
         Action::Allow => ScmpAction::Allow,
     }

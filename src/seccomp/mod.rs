@@ -66,6 +66,7 @@ fn kernel_action(action: Action) -> u32 {
         Action::Trap => libc::SECCOMP_RET_TRAP,
         Action::Errno(_) => libc::SECCOMP_RET_ERRNO,
         Action::Trace(_) => libc::SECCOMP_RET_TRACE,
+        Action::Notify => libc::SECCOMP_RET_USER_NOTIF,
         Action::Log => libc::SECCOMP_RET_LOG,
         Action::Allow => libc::SECCOMP_RET_ALLOW,
     }

@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 
 use crate::sys::seccomp as kernel;
 
-/// The actions that a profile may use. `SCMP_ACT_NOTIFY` is not one of them yet.
+/// The actions that a profile may use.
 const ACTIONS: &[Action] = &[
     Action::ScmpActAllow,
     Action::ScmpActErrno,
@@ -16,6 +16,7 @@ const ACTIONS: &[Action] = &[
     Action::ScmpActKillProcess,
     Action::ScmpActKillThread,
     Action::ScmpActLog,
+    Action::ScmpActNotify,
     Action::ScmpActTrace,
     Action::ScmpActTrap,
 ];
@@ -45,6 +46,7 @@ pub(crate) const FLAGS: &[FlagRow] = &[
     FlagRow { flag: Flag::SeccompFilterFlagSpecAllow, bit: kernel::FLAG_SPEC_ALLOW, passed: true },
     // The filter is loaded by a process with one thread: there is no other to synchronise.
     FlagRow { flag: Flag::SeccompFilterFlagTsync, bit: kernel::FLAG_TSYNC, passed: false },
+    FlagRow { flag: Flag::SeccompFilterFlagWaitKillableRecv, bit: kernel::FLAG_WAIT_KILLABLE_RECV, passed: true },
 ];
 
 /// One architecture that a profile may list.

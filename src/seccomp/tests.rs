@@ -12,7 +12,12 @@ pub(super) const NOTHING: [u64; 6] = [0; 6];
 
 pub(super) fn filter(profile: Value) -> Filter {
     let profile = serde_json::from_value(profile).expect("a profile");
-    crate::plan::seccomp::compile(&profile, "linux.seccomp", true, &mut Vec::new()).expect("a good profile")
+    let around = crate::plan::seccomp::Surroundings {
+        no_new_privs: true,
+        bundle: std::path::Path::new("/bundle"),
+        receiver: None,
+    };
+    crate::plan::seccomp::compile(&profile, "linux.seccomp", around, &mut Vec::new()).expect("a good profile")
 }
 
 pub(super) fn compiled(profile: Value) -> (Filter, Vec<u8>) {

@@ -13,6 +13,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod timer;
 pub mod tty;
+pub mod userfault;
 
 use std::fmt;
 

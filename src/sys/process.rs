@@ -67,6 +67,17 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     check(ret, || format!("pidfd_open({pid})")).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// A copy of the descriptor that has the number `fd` in another process (Linux 5.6).
+///
+/// # Errors
+/// EPERM without the right to trace that process; EBADF if it has none of that number.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: RawFd) -> Result<OwnedFd> {
+    // SAFETY: plain integers only.
+    let ret = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) };
+    // SAFETY: the call has just returned this new descriptor.
+    check(ret, || format!("pidfd_getfd({fd})")).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// # Errors
 /// ESRCH if the process has been reaped.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {

@@ -9,6 +9,8 @@ use super::{Result, SysError, check};
 pub const FLAG_TSYNC: u32 = libc::SECCOMP_FILTER_FLAG_TSYNC as u32;
 pub const FLAG_LOG: u32 = libc::SECCOMP_FILTER_FLAG_LOG as u32;
 pub const FLAG_SPEC_ALLOW: u32 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
+/// Linux 5.19, and only together with [`FLAG_NEW_LISTENER`].
+pub const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 pub const FLAG_NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
 
 /// Bytes of one instruction (`struct sock_filter`).
@@ -52,6 +54,7 @@ pub fn action_available(action: u32) -> bool {
 /// a known flag and `EINVAL` with an unknown one, and is never loaded.
 pub fn flag_available(flag: u32) -> bool {
     let nothing = std::ptr::null::<libc::sock_fprog>();
+    let flag = if flag == FLAG_WAIT_KILLABLE_RECV { flag | FLAG_NEW_LISTENER } else { flag };
     // SAFETY: a null program is refused before anything is done with it.
     let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flag, nothing) };
     ret == -1 && Errno::last() == Errno::EFAULT
