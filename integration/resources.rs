@@ -325,6 +325,9 @@ fn a_class_of_service_is_made_and_goes_with_the_container_or_is_refused() {
     bundle.set("/linux/intelRdt", json!({ "enableMonitoring": true }));
     if !root.join("schemata").exists() {
         bundle.refused().names("linux.intelRdt").says("resctrl");
+        // It compiles all the same, and says what stands against it here.
+        let plan = bundle.rt.call(["plan", bundle.path("").to_str().unwrap()]).ok();
+        assert!(format!("{}{}", plan.stdout, plan.stderr).contains("resctrl"), "{plan}");
         return;
     }
     let group = root.join(&bundle.id);

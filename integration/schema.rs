@@ -66,6 +66,87 @@ fn features_is_a_features_document() {
     Schema::of("features").allows(&features);
 }
 
+/// The names that the specification has for something.
+fn names(definition: &str) -> Vec<String> {
+    let text = fs::read_to_string(data("schema/defs-linux.json")).unwrap();
+    let names = serde_json::from_str::<Value>(&text).unwrap()["definitions"][definition]["enum"].clone();
+    sorted(&names)
+}
+
+fn sorted(list: &Value) -> Vec<String> {
+    let mut names: Vec<String> = serde_json::from_value(list.clone()).unwrap_or_else(|_| panic!("{list}"));
+    names.sort();
+    names
+}
+
+#[test]
+fn features_tells_every_name_that_the_specification_has() {
+    only_oarlock!("others lag behind the specification, or run ahead");
+    let features = Bundle::new().rt.call(["features"]).ok().json();
+    for (list, definition) in [
+        ("/namespaces", "NamespaceType"),
+        ("/seccomp/actions", "SeccompAction"),
+        ("/seccomp/operators", "SeccompOperators"),
+        ("/seccomp/knownFlags", "SeccompFlag"),
+        ("/memoryPolicy/modes", "MemoryPolicyMode"),
+        ("/memoryPolicy/flags", "MemoryPolicyFlag"),
+    ] {
+        let told = sorted(features["linux"].pointer(list).unwrap_or_else(|| panic!("{list}: {features:#}")));
+        assert_eq!(told, names(definition), "{list}");
+    }
+    // The library does not know them all.
+    let (told, known) = (sorted(&features["linux"]["seccomp"]["archs"]), names("SeccompArch"));
+    assert!(told.len() > 10 && told.iter().all(|name| known.contains(name)), "{told:?}");
+    for switch in ["apparmor", "selinux", "intelRdt", "netDevices"] {
+        assert_eq!(features["linux"][switch]["enabled"], true, "{switch}");
+    }
+    assert_eq!(
+        (&features["linux"]["intelRdt"]["schemata"], &features["linux"]["intelRdt"]["monitoring"]),
+        (&json!(true), &json!(true))
+    );
+}
+
+#[test]
+fn features_has_its_keys_in_runcs_order() {
+    differs!("crun", "crun 1.8.1 has no such verb");
+    let text = Bundle::new().rt.call(["features"]).ok().stdout;
+    let top = [
+        "ociVersionMin",
+        "ociVersionMax",
+        "hooks",
+        "mountOptions",
+        "linux",
+        "annotations",
+        "potentiallyUnsafeConfigAnnotations",
+    ];
+    let linux = [
+        "namespaces",
+        "capabilities",
+        "cgroup",
+        "seccomp",
+        "apparmor",
+        "selinux",
+        "intelRdt",
+        "memoryPolicy",
+        "mountExtensions",
+        "netDevices",
+    ];
+    for (depth, order) in [(1, &top[..]), (2, &linux)] {
+        let found = keys(&text, depth);
+        let expected: Vec<&str> = order.iter().copied().filter(|name| found.contains(name)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// The keys at a depth of printed JSON, as they come; annotations, whose names have dots, left out.
+fn keys(text: &str, depth: usize) -> Vec<&str> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let step = indent(text.lines().nth(1).expect("several lines"));
+    let lines = text.lines().filter(|line| indent(line) == depth * step);
+    let keys = lines.filter_map(|line| line.trim_start().strip_prefix('"')?.split_once("\":"));
+    keys.map(|(name, _)| name).filter(|name| !name.contains('.')).collect()
+}
+
 #[test]
 fn spec_writes_a_configuration() {
     let schema = Schema::of("config");

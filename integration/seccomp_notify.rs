@@ -272,6 +272,7 @@ fn the_agent_can_be_named_by_cruns_annotation() {
 
 /// With the flag a signal that does not kill waits until a call that the agent has seen is answered; without it the call
 /// is broken off, and the agent is asked again.
+/// Proves: linux.seccomp.flags
 #[test]
 fn wait_killable_recv_keeps_a_signal_from_breaking_off_a_call() {
     differs!("runc", "runc 1.1.5 knows no flags");

@@ -377,7 +377,8 @@ fn huge_page_limits_can_be_changed_on_v2() {
     assert_eq!(cgroup::read("", &bundle.cgroup(), "hugetlb.2MB.max"), "2097152");
 }
 
-/// Proves: linux.resources.memory.{limit,swap,reservation}
+/// Proves: linux.resources.memory.{limit,swap,checkBeforeUpdate}, linux.resources.cpu.{quota,period,shares},
+/// linux.resources.pids.limit
 #[test]
 fn every_limit_can_be_changed_on_v2() {
     if !cgroup::is_v2() || ["memory", "cpu", "pids"].iter().any(|name| !cgroup::has_v2(name)) {

@@ -43,6 +43,16 @@ pub struct Group {
     pub monitoring: Option<PathBuf>,
 }
 
+/// What stands against a container that is to have its shares on this host.
+pub fn obstacle() -> Option<InputError> {
+    Resctrl::find().is_none().then(missing)
+}
+
+fn missing() -> InputError {
+    InputError::new("linux.intelRdt", format!("the host has no resctrl file system at {ROOT}"))
+        .hint("it takes a processor with Intel RDT or AMD QoS, and mount -t resctrl resctrl /sys/fs/resctrl")
+}
+
 /// The groups of a container in the making.
 #[derive(Debug)]
 pub struct Prepared<'a> {
@@ -58,10 +68,7 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// If the host has no resctrl file system, and as [`Resctrl::place`].
     pub fn new(wanted: &'a IntelRdt, id: &str) -> Result<Self> {
-        let resctrl = Resctrl::find().ok_or_else(|| {
-            InputError::new("linux.intelRdt", format!("the host has no resctrl file system at {ROOT}"))
-                .hint("it takes a processor with Intel RDT or AMD QoS, and mount -t resctrl resctrl /sys/fs/resctrl")
-        })?;
+        let resctrl = Resctrl::find().ok_or_else(missing)?;
         let group = resctrl.place(wanted, id)?;
         Ok(Self { resctrl, wanted, group, made: false })
     }

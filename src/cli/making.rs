@@ -10,6 +10,7 @@ use crate::bundle;
 use crate::error::InputError;
 use crate::launch::{self, Created, Request};
 use crate::plan::{self, Options, Plan};
+use crate::rdt;
 use crate::state::validate_id;
 use crate::sys::process::{CloseRange, close_from, set_undumpable};
 
@@ -96,7 +97,9 @@ pub fn compile(
     for warning in warnings {
         global.log.warning(&warning);
     }
-    let plan = plan?;
+    let mut plan = plan?;
+    // Looked for only here: hardly any container asks for it.
+    plan.obstacles.extend(plan.intel_rdt.as_ref().and_then(|_| rdt::obstacle()));
     global.log.debug(&format!("compiled {}", bundle.config_path.display()));
     Ok(plan)
 }

@@ -23,6 +23,7 @@ pub fn label(at: &str, given: Option<&String>) -> Result<Option<String>> {
 mod tests {
     use super::*;
 
+    /// Proves: process.{apparmorProfile,selinuxLabel}
     #[test]
     fn a_label_is_one_line_and_empty_means_unset() {
         let text = "system_u:system_r:svirt_lxc_net_t:s0:c124,c675".to_owned();

@@ -19,6 +19,9 @@ fn everything() -> Value {
     })
 }
 
+/// Proves: linux.resources.blockIO.leafWeight, linux.resources.blockIO.weightDevice[].{weight,leafWeight},
+/// linux.resources.network.classID, linux.resources.network.priorities[].{name,priority},
+/// linux.resources.rdma.*.{hcaHandles,hcaObjects}, linux.resources.hugepageLimits[].{pageSize,limit}
 #[test]
 fn every_resource_becomes_its_v1_file_in_order() {
     let mut resources = everything();
@@ -66,6 +69,8 @@ fn every_resource_becomes_its_v1_file_in_order() {
     assert_eq!(writes(&v1(), resources), expect);
 }
 
+/// Proves: linux.resources.blockIO.weightDevice[].weight, linux.resources.rdma.*.{hcaHandles,hcaObjects},
+/// linux.resources.hugepageLimits[].{pageSize,limit}
 #[test]
 fn every_resource_becomes_its_v2_file_in_order() {
     let mut resources = everything();

@@ -46,6 +46,7 @@ fn cgroup_v1_is_a_directory_for_each_hierarchy() {
     assert!(matches!(mount.kind, MountKind::Filesystem { fstype, .. } if fstype == "cgroup2"));
 }
 
+/// Proves: linux.mountLabel
 #[test]
 fn a_mount_label_goes_to_filesystems_that_take_one() {
     let fs = |typ: &str| json!({ "destination": format!("/{typ}"), "type": typ });
