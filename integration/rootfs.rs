@@ -139,6 +139,47 @@ fn by_default_nothing_that_the_container_mounts_reaches_the_host() {
     assert!(!host.has(bundle.rootfs("mnt").to_str().unwrap()));
 }
 
+/// Who sees what the other mounts on the root later: the container, and the host.
+fn events(form: &str) -> (bool, bool) {
+    let mut bundle = Bundle::new();
+    let root = bundle.rootfs("");
+    let _shared = HostMount::itself(&root).shared();
+    for name in ["host", "own"] {
+        std::fs::create_dir(bundle.rootfs(name)).unwrap();
+    }
+    let (mut said, mut told) = (Fifo::new(&bundle.rootfs("said")), Fifo::new(&bundle.rootfs("told")));
+    bundle.allow_sys_admin().set("/linux/rootfsPropagation", form);
+    bundle.script("mount -t tmpfs own /own; echo mounted > /said; read line < /told; cat /proc/self/mountinfo");
+    let container = bundle.started();
+    assert_eq!(said.line(), "mounted");
+    let host = MountTable::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap());
+    let by_container = host.has(bundle.rootfs("own").to_str().unwrap());
+    let _own = by_container.then(|| HostMount(bundle.rootfs("own")));
+    let later = HostMount::tmpfs(&bundle.rootfs("host"));
+    told.tell("go");
+    let inside = MountTable::parse(&container.output().ok().stdout);
+    drop(later);
+    (inside.has("/host"), by_container)
+}
+
+/// Proves: linux.rootfsPropagation
+#[test]
+fn mounts_made_later_are_seen_by_whom_the_propagation_says() {
+    differs!("runc", "runc 1.1.5 leaves the root private (fixed in 1.3.1)");
+    differs!("crun", "crun 1.8.1 fails with an unbindable root");
+    // pivot_root(2) takes no root that is shared with the host: a shared one is so with namespaces made inside.
+    for (form, expected) in [
+        ("shared", (true, false)),
+        ("slave", (true, false)),
+        ("private", (false, false)),
+        ("unbindable", (false, false)),
+    ] {
+        for form in [form.to_owned(), format!("r{form}")] {
+            assert_eq!(events(&form), expected, "{form}: seen by the container, seen by the host");
+        }
+    }
+}
+
 /// Proves: linux.rootfsPropagation
 #[test]
 fn an_unknown_propagation_is_refused() {

@@ -51,8 +51,13 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             check_proc(target.as_fd(), mount, None)?;
             let params = with_default_mode(fstype, params, target.as_fd())?;
             let source = source.as_deref();
-            let Some(tree) = filesystem(fstype, source, flags, &params, now(mount).set)? else {
-                return mount_by_old_call(init.rootfs()?, fstype, source, mount, flags, &params, target);
+            let tree = match (filesystem(fstype, source, flags, &params, now(mount).set), mount.fallback) {
+                (Err(error), Some(path)) if is_refusal(&error) => hosts_own(init, mount, path)?,
+                (Ok(Some(tree)), _) => tree,
+                (Ok(None), _) => {
+                    return mount_by_old_call(init.rootfs()?, fstype, source, mount, flags, &params, target);
+                }
+                (Err(error), _) => return Err(error),
             };
             if mount.copy_up {
                 copy_up::copy(target.as_fd(), tree.as_fd()).context("tmpcopyup")?;
@@ -69,6 +74,19 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
         MountKind::Remount { flags, params } => return remount(init.rootfs()?, mount, flags, params),
     }
     Ok(())
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<crate::sys::SysError>().is_some_and(|error| error.errno == nix::errno::Errno::EPERM)
+}
+
+/// The host's own mount of a filesystem, with all that is mounted below: the kernel gives a user namespace no part of it.
+/// For /sys that includes the cgroups of the user on the host, so it becomes read-only to the last (CVE-2023-25809).
+fn hosts_own(init: &mut Init<'_>, mount: &Mount, path: &str) -> Result<OwnedFd> {
+    let tree = pivot::open_tree(init, Path::new(path), true)?;
+    let readonly = if path == "/sys" { MOUNT_ATTR_RDONLY } else { 0 };
+    set_attributes(tree.as_fd(), mount.attrs.set | readonly, 0, true)?;
+    Ok(tree)
 }
 
 /// The attributes to set while mounting: all, or all but read-only.

@@ -65,6 +65,8 @@ pub struct Mount {
     pub attrs: AttrChange,
     /// Attributes for this mount and all below it (`rro`, `rnosuid`, …).
     pub recursive_attrs: AttrChange,
+    /// Where the kernel refuses the filesystem because the namespace that it shows is the caller's: there the caller has it.
+    pub fallback: Option<&'static str>,
     /// Owners are shown and stored through a map.
     pub id_mapping: Option<IdMapping>,
     pub propagation: Vec<Propagation>,
@@ -169,7 +171,7 @@ pub fn compile(
     let context = Context {
         bundle: &options.bundle,
         own_cgroups: namespaces.has(Kind::Cgroup),
-        user_namespace: namespaces.has(Kind::User),
+        namespaces,
         label: label.as_deref(),
         id_maps,
         cgroup,
@@ -195,6 +197,7 @@ fn notify(state_dir: &Path) -> Mount {
         kind: MountKind::Bind { source: state_dir.join("notify"), recursive: false },
         attrs: AttrChange { set, clear: 0 },
         recursive_attrs: AttrChange::default(),
+        fallback: None,
         id_mapping: None,
         propagation: Vec::new(),
         copy_up: false,

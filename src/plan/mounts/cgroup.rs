@@ -20,14 +20,12 @@ const V1_ATTRS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 /// # Errors
 /// Parameters of a filesystem where none is mounted.
 pub fn compile(mount: &mut Mount, options: &Options, own: bool, cgroup: &CgroupPlan) -> Result<MountKind> {
+    if !own && cgroup.rootless {
+        // CVE-2023-25809: a rootless container could write to the cgroups of its user on the host.
+        mount.attrs.set |= attr::RDONLY;
+    }
     let kind = match (&cgroup.place.kind, &cgroup.place.v2) {
-        (Kind::V2, Some(dir)) if !own => {
-            // CVE-2023-25809: a rootless container could write to the cgroups of its user on the host.
-            if cgroup.rootless {
-                mount.attrs.set |= attr::RDONLY;
-            }
-            MountKind::Bind { source: dir.path(), recursive: false }
-        }
+        (Kind::V2, Some(dir)) if !own => MountKind::Bind { source: dir.path(), recursive: false },
         // No superblock flags but those asked for by name: one superblock serves the whole host.
         (Kind::V2, dir) => {
             if dir.is_none() && !own {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::cgroup::CgroupPlan;
 use super::super::idmap::IdMaps;
+use super::super::namespaces::{Kind, Namespaces};
 use super::super::{Result, no_nul, normalise};
 use super::options::{self, Options as Given, attr};
 use super::{FsParam, Mount, MountKind, PROC_ALLOWED, cgroup, idmap, proc_target_allowed};
@@ -15,11 +16,16 @@ const SHARED_SUPERBLOCK: &[&str] = &["proc", "sysfs", "mqueue", "cgroup", "cgrou
 /// Filesystems that SELinux labels by itself, so that `linux.mountLabel` does not apply.
 const NO_CONTEXT: &[&str] = &["proc", "sysfs", "cgroup", "cgroup2"];
 
+/// Filesystems that show a namespace, which kind it is, and where a host has them. In a user namespace the kernel lets
+/// nobody mount them of a namespace that it does not own.
+const FALLBACKS: &[(&str, Kind, &str)] =
+    &[("proc", Kind::Pid, "/proc"), ("sysfs", Kind::Network, "/sys"), ("mqueue", Kind::Ipc, "/dev/mqueue")];
+
 /// What an entry depends on besides itself.
 pub struct Context<'a> {
     pub bundle: &'a Path,
     pub own_cgroups: bool,
-    pub user_namespace: bool,
+    pub namespaces: &'a Namespaces,
     pub label: Option<&'a str>,
     pub id_maps: Option<&'a IdMaps>,
     pub cgroup: &'a CgroupPlan,
@@ -45,6 +51,7 @@ impl Context<'_> {
             kind: MountKind::Remount { flags: Vec::new(), params: Vec::new() },
             attrs: given.attrs,
             recursive_attrs: given.recursive_attrs,
+            fallback: None,
             id_mapping: None,
             propagation: given.propagation.clone(),
             copy_up: given.copy_up.is_some(),
@@ -76,7 +83,8 @@ impl Context<'_> {
             }
             (false, None, _) => self.new_mount(&mut out, &given, fstype, source)?,
         };
-        out.id_mapping = idmap::compile(&out, mount, given.idmap.as_ref(), self.user_namespace, self.id_maps)?;
+        out.id_mapping =
+            idmap::compile(&out, mount, given.idmap.as_ref(), self.namespaces.has(Kind::User), self.id_maps)?;
         Ok(out)
     }
 
@@ -102,6 +110,10 @@ impl Context<'_> {
         {
             params.push(FsParam { key: "context".into(), value: Some(label.to_owned()) });
         }
+        out.fallback = FALLBACKS
+            .iter()
+            .find(|(name, kind, _)| *name == fstype && !self.namespaces.has(*kind))
+            .map(|(_, _, path)| *path);
         let readonly = out.attrs.set & attr::RDONLY != 0;
         // Mount points of later entries, device nodes and copies are still to be made inside.
         out.readonly_late = readonly && (fstype == "tmpfs" || out.destination == Path::new("/dev"));

@@ -70,3 +70,30 @@ fn the_notify_socket_is_bound_last() {
     assert!(NOTIFY_SOCKET.starts_with(mounts[0].destination.to_str().unwrap()));
     assert!(error(all(json!({}), &with, &v2())).starts_with("NOTIFY_SOCKET: needs a mount namespace"));
 }
+
+#[test]
+fn what_shows_a_namespace_of_the_host_may_be_the_hosts_own_mount() {
+    let fallback = |fstype: &str, kinds: &[&str]| {
+        let mount = json!({ "destination": "/x", "type": fstype });
+        one_on(mount, kinds, &v2()).unwrap().0.fallback
+    };
+    for (fstype, kind, path) in [("sysfs", "network", "/sys"), ("mqueue", "ipc", "/dev/mqueue"), ("tmpfs", "pid", "")] {
+        assert_eq!(fallback(fstype, &["mount"]), Some(path).filter(|path| !path.is_empty()), "{fstype}");
+        assert_eq!(fallback(fstype, &["mount", kind]), None, "{fstype}");
+    }
+}
+
+#[test]
+fn cgroups_of_a_rootless_container_without_a_namespace_are_read_only() {
+    let mount = || json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] });
+    for (facts, readonly) in
+        [(rootless(), true), (Facts { cgroup: v1().cgroup, ..rootless() }, true), (v2(), false), (v1(), false)]
+    {
+        let maps = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        let linux = json!({ "namespaces": namespaces(&["mount", "user"]), "uidMappings": maps, "gidMappings": maps });
+        let document = json!({ "mounts": [mount()], "linux": linux });
+        let options = Options { rootless: facts.euid != 0, ..options() };
+        let (mounts, _) = all(document, &options, &facts).unwrap();
+        assert_eq!(mounts[0].attrs.set & attr::RDONLY != 0, readonly);
+    }
+}
