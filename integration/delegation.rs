@@ -68,7 +68,7 @@ fn a_read_only_cgroup_or_one_without_a_namespace_stays_the_hosts() {
 #[test]
 fn every_hierarchy_that_is_mounted_inside_shows_the_container_as_its_root() {
     let script = "cat /proc/self/cgroup; for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do
-                  [ -e $d/cgroup.procs ] && echo $d $(cat $d/cgroup.procs | wc -l); done";
+                  [ ! -e $d/cgroup.procs ] || echo $d $(cat $d/cgroup.procs | wc -l); done";
     let output = Bundle::sh(script).run().ok();
     let (paths, members): (Vec<&str>, Vec<&str>) = output.lines().into_iter().partition(|line| line.contains(':'));
     assert!(paths.iter().all(|line| line.ends_with(":/")), "{output}");
