@@ -52,6 +52,7 @@ fn arrive(table: &[(&[&str], &str, &str, &str)]) {
     }
 }
 
+/// Proves: linux.resources.cpu.{quota,period,shares}
 #[test]
 fn the_flags_for_cpu_time_arrive() {
     differs!("crun", "crun takes no negative quota");
@@ -65,6 +66,7 @@ fn the_flags_for_cpu_time_arrive() {
     ]);
 }
 
+/// Proves: linux.resources.cpu.{burst,idle}
 #[test]
 fn the_flags_for_burst_and_idle_arrive() {
     differs!("runc", "runc 1.1.5 has no such flags");
@@ -79,6 +81,7 @@ fn the_flags_for_burst_and_idle_arrive() {
     ]);
 }
 
+/// Proves: linux.resources.cpu.{cpus,mems}
 #[test]
 fn the_flags_for_cpus_and_nodes_arrive() {
     need_v1!("cpuset");
@@ -88,6 +91,7 @@ fn the_flags_for_cpus_and_nodes_arrive() {
     ]);
 }
 
+/// Proves: linux.resources.memory.{limit,reservation,swap}
 #[test]
 fn the_flags_for_memory_arrive_with_their_units() {
     differs!("crun", "crun knows no units");
@@ -106,6 +110,7 @@ fn the_flags_for_memory_arrive_with_their_units() {
     }
 }
 
+/// Proves: linux.resources.pids.limit
 #[test]
 fn the_flag_for_processes_arrives() {
     differs!("crun", "crun writes -1 into pids.max on v1");
