@@ -51,9 +51,26 @@ rust_version() {
     sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml
 }
 
-# cache_dir NAME: where what takes long to build is kept from run to run, outside the tree.
-cache_dir() {
-    echo "${XDG_CACHE_HOME:-${HOME:?}/.cache}/oarlock/$1"
+# made PART DIR INPUT…: sets the variable PART to where what DIR/PART makes is, in "files" there. It is kept from run to
+# run outside the tree, by a hash of the inputs, which are files in DIR. Others may want it at the same time: the first
+# makes it, as root.
+made() {
+    local part=$1 scripts=$2 dir
+    shift 2
+    dir=${XDG_CACHE_HOME:-${HOME:?}/.cache}/oarlock/$part-$(cd "$scripts" && sha256sum "$@" | sha256sum | cut -c 1-16)
+    declare -g "$part=$dir"
+    [ ! -e "$dir/ready" ] || return 0
+    mkdir -p "$dir"
+    (
+        flock 9
+        [ ! -e "$dir/ready" ] || exit 0
+        echo "${0##*/}: making $dir" >&2
+        as_root rm -rf "$dir/new" "$dir/files"
+        mkdir "$dir/new"
+        as_root "$scripts/$part" "$dir/new" >&2
+        mv "$dir/new" "$dir/files"
+        touch "$dir/ready"
+    ) 9>"$dir/lock"
 }
 
 # debian_mirror: the one that this machine's apt uses.

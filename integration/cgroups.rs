@@ -172,15 +172,16 @@ fn block_io_limits_arrive() {
 
 #[test]
 fn unset_limits_are_left_as_the_kernel_made_them() {
-    if cgroup::is_v2() {
-        skip!("the host has no v1 hierarchies");
+    if !["memory", "pids", "cpu"].into_iter().all(cgroup::has) {
+        skip!("the host lacks the memory, pids or cpu controller");
     }
     let bundle = Bundle::waiting();
     let _container = bundle.create();
     let path = bundle.cgroup();
-    assert_eq!(cgroup::read("memory", &path, "memory.limit_in_bytes"), "9223372036854771712");
-    assert_eq!(cgroup::read("pids", &path, "pids.max"), "max");
-    assert_eq!(cgroup::read("cpu", &path, "cpu.shares"), "1024");
+    assert_eq!(cgroup::limit("memory", &path, "memory.limit_in_bytes"), "9223372036854771712");
+    assert_eq!(cgroup::limit("pids", &path, "pids.max"), "max");
+    let (share, default) = if cgroup::is_v2() { ("cpu.weight", "100") } else { ("cpu.shares", "1024") };
+    assert_eq!(cgroup::limit("cpu", &path, share), default);
 }
 
 /// Proves: linux.resources.hugepageLimits[].{pageSize,limit}
@@ -341,7 +342,7 @@ fn resources_of_unified_are_written_on_v2() {
 fn resources_of_unified_are_refused_on_v1() {
     differs!("crun", "crun ignores them on v1");
     if cgroup::is_v2() {
-        skip!("the host is on cgroup v2");
+        skip!("about cgroup v1");
     }
     let mut bundle = Bundle::waiting();
     bundle.set("/linux/resources/unified", json!({"memory.max": "4194304"}));
@@ -350,12 +351,12 @@ fn resources_of_unified_are_refused_on_v1() {
 
 #[test]
 fn the_program_cannot_leave_its_limits() {
-    let mut bundle = Bundle::sh(
-        "cat /sys/fs/cgroup/memory/memory.limit_in_bytes; echo -1 > /sys/fs/cgroup/memory/memory.limit_in_bytes || echo refused",
-    );
-    if cgroup::is_v2() || !cgroup::has_v1("memory") {
-        skip!("the host has no v1 memory hierarchy");
+    if !cgroup::has("memory") {
+        skip!("the host has no memory controller here");
     }
+    let file = if cgroup::is_v2() { "memory.max" } else { "memory/memory.limit_in_bytes" };
+    let mut bundle =
+        Bundle::sh(&format!("cat /sys/fs/cgroup/{file}; echo 99999999 > /sys/fs/cgroup/{file} || echo refused"));
     bundle.set("/linux/resources/memory", json!({"limit": 67_108_864}));
     assert_eq!(bundle.run().ok().lines(), ["67108864", "refused"]);
 }

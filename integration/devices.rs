@@ -157,7 +157,7 @@ fn an_allowed_device_can_be_opened_with_the_access_given() {
 #[test]
 fn the_device_rules_are_those_of_the_host_file() {
     if !cgroup::has_v1("devices") {
-        skip!("the host's devices controller is eBPF: nothing to read back");
+        skip!("about cgroup v1: v2's rules are a program, not a file to read back");
     }
     let mut bundle = Bundle::waiting();
     bundle.set(

@@ -248,8 +248,20 @@ fn a_pause_during_the_join_is_never_a_hang() {
 #[test]
 fn a_cgroup_below_the_containers_can_be_asked_for() {
     differs!("crun", "crun ignores it on v1");
+    if cgroup::is_v2() {
+        let bundle = Bundle::waiting();
+        let _container = bundle.started();
+        let below = cgroup::file("", &bundle.cgroup(), "below");
+        std::fs::create_dir(&below).unwrap();
+        exec(&bundle, &["--cgroup", "below"], &["cat", "/proc/self/cgroup"]).ok().prints("0::/below");
+        for wrong in ["..", "pids:below", "missing"] {
+            exec(&bundle, &["--cgroup", wrong], &["true"]).code_is(255);
+        }
+        std::fs::remove_dir(&below).unwrap();
+        return;
+    }
     if !cgroup::has_v1("pids") {
-        skip!("no v1 hierarchy of controller pids");
+        skip!("the host has no pids controller");
     }
     let bundle = Bundle::waiting();
     let _container = bundle.started();

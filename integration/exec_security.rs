@@ -169,7 +169,7 @@ fn no_new_privileges_and_labels_are_the_containers_or_the_flags() {
 #[test]
 fn a_label_that_the_host_does_not_have_is_refused() {
     if std::path::Path::new("/sys/kernel/security/apparmor").exists() {
-        skip!("AppArmor is there");
+        skip!("about hosts without AppArmor");
     }
     differs!("crun", "crun looks first whether there is AppArmor, and goes on without");
     let bundle = Bundle::waiting();

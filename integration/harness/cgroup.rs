@@ -72,6 +72,40 @@ pub fn read(controller: &str, path: &str, name: &str) -> String {
     text.unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
 }
 
+/// Is this controller where a container can use it, on v1 or on v2? By v1's name.
+pub fn has(controller: &str) -> bool {
+    if is_v2() { has_v2(if controller == "blkio" { "io" } else { controller }) } else { has_v1(controller) }
+}
+
+/// A limit of a cgroup by v1's names and in v1's terms; on a v2 host, what there means the same.
+#[track_caller]
+pub fn limit(controller: &str, path: &str, name: &str) -> String {
+    if !is_v2() {
+        return read(controller, path, name);
+    }
+    let bytes = |name| match read("", path, name).as_str() {
+        "max" => "9223372036854771712".to_owned(),
+        bytes => bytes.to_owned(),
+    };
+    let cpu = read("", path, "cpu.max");
+    let (quota, period) = cpu.split_once(' ').expect("cpu.max");
+    match name {
+        "memory.limit_in_bytes" => bytes("memory.max"),
+        "memory.soft_limit_in_bytes" => bytes("memory.low"),
+        // v1 counts memory and swap together, v2 swap alone.
+        "memory.memsw.limit_in_bytes" => {
+            match (bytes("memory.max").parse::<u64>(), read("", path, "memory.swap.max").parse::<u64>()) {
+                (Ok(memory), Ok(swap)) => (memory + swap).to_string(),
+                _ => bytes("memory.swap.max"),
+            }
+        }
+        "cpu.cfs_quota_us" => quota.replace("max", "-1"),
+        "cpu.cfs_period_us" => period.to_owned(),
+        "cpu.cfs_burst_us" => read("", path, "cpu.max.burst"),
+        same => read("", path, same),
+    }
+}
+
 /// Every controller with a v1 hierarchy that holds processes for containers.
 pub fn v1_controllers() -> Vec<&'static str> {
     let known = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"];
