@@ -4,6 +4,7 @@
 #[macro_use]
 mod harness;
 
+mod annotations;
 mod bad_input;
 mod cgroups;
 mod check;
@@ -23,6 +24,7 @@ mod idmap;
 mod inherited;
 mod kill;
 mod lifecycle;
+mod links;
 mod logs;
 mod masked;
 mod mounts;

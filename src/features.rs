@@ -7,6 +7,7 @@ use oci_spec::runtime::{Arch, LinuxSeccompAction};
 use serde::Serialize;
 
 use crate::bundle::OCI_VERSION;
+use crate::plan::annotations::PREFIX;
 use crate::plan::namespaces::Kind;
 use crate::plan::{memory_policy, mounts};
 use crate::seccomp::names;
@@ -117,8 +118,8 @@ impl Features {
                 net_devices: Feature { enabled: true },
             },
             annotations: annotations(),
-            // Those that change what this program does.
-            potentially_unsafe_config_annotations: vec![crate::plan::seccomp::RECEIVER],
+            // A name that ends with a dot stands for all that begin with it (features.md).
+            potentially_unsafe_config_annotations: vec![PREFIX],
         }
     }
 }

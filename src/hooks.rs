@@ -1,11 +1,12 @@
 //! Runs hooks: the state on stdin, a timeout that kills, an error that says what the hook said.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -14,44 +15,83 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::plan::hooks::Hook;
+use crate::plan::hooks::{Hook, Output as Paths};
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::{Named, SysError};
 
 /// How much of a failed hook's output an error quotes.
 const QUOTED: usize = 1000;
 
+/// Where hooks write, opened: no file asked for, then the runtime reads it and quotes it if the hook fails.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Output {
+    /// # Errors
+    /// If a file cannot be opened to append to, or made.
+    pub fn open(paths: &Paths) -> Result<Self> {
+        let open = |path: &Option<PathBuf>, annotation: &str| -> Result<Option<OwnedFd>> {
+            let Some(path) = path else { return Ok(None) };
+            let mut options = OpenOptions::new();
+            let file = options.append(true).create(true).mode(0o600).open(path);
+            Ok(Some(file.named(|| format!("open({path:?})")).with_context(|| annotation.to_owned())?.into()))
+        };
+        Ok(Self {
+            stdout: open(&paths.stdout, "run.oci.hooks.stdout")?,
+            stderr: open(&paths.stderr, "run.oci.hooks.stderr")?,
+        })
+    }
+}
+
 /// Runs the hooks in order, each with `state` (JSON) on stdin, in `dir` if given; stops at the first that fails.
 ///
 /// # Errors
 /// Names the hook by its JSON path and quotes the end of its output.
-pub fn run_all(hooks: &[Hook], state: &str, dir: Option<&Path>) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run(hook, state, dir))
+pub fn run_all(hooks: &[Hook], output: &Output, state: &str, dir: Option<&Path>) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, output, state, dir))
 }
 
-/// The same, where a failure must not stop the rest (poststop: runtime-spec, lifecycle 13).
-pub fn run_each(hooks: &[Hook], state: &str, dir: Option<&Path>, mut failed: impl FnMut(anyhow::Error)) {
+/// The same, where a failure must not stop the rest (poststop: runtime-spec, lifecycle 13); not even of the files.
+pub fn run_each(
+    hooks: &[Hook],
+    output: &Paths,
+    state: &str,
+    dir: Option<&Path>,
+    mut failed: impl FnMut(anyhow::Error),
+) {
+    if hooks.is_empty() {
+        return;
+    }
+    let output = Output::open(output).unwrap_or_else(|error| {
+        failed(error);
+        Output::default()
+    });
     for hook in hooks {
-        if let Err(error) = run(hook, state, dir) {
+        if let Err(error) = run(hook, &output, state, dir) {
             failed(error);
         }
     }
 }
 
-fn run(hook: &Hook, state: &str, dir: Option<&Path>) -> Result<()> {
-    start_and_wait(hook, state, dir).with_context(|| format!("{} ({})", hook.at, hook.path.display()))
+fn run(hook: &Hook, output: &Output, state: &str, dir: Option<&Path>) -> Result<()> {
+    start_and_wait(hook, output, state, dir).with_context(|| format!("{} ({})", hook.at, hook.path.display()))
 }
 
-fn start_and_wait(hook: &Hook, state: &str, dir: Option<&Path>) -> Result<()> {
+fn start_and_wait(hook: &Hook, files: &Output, state: &str, dir: Option<&Path>) -> Result<()> {
     let (output, output_write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).named(|| "pipe2()".to_owned())?;
+    let dup = |file: &Option<OwnedFd>| file.as_ref().unwrap_or(&output_write).try_clone().named(|| "dup()".to_owned());
     let mut command = Command::new(&hook.path);
     command
         .args(hook.args.iter().skip(1))
         .env_clear()
         .envs(hook.env.iter().filter_map(|variable| variable.split_once('=')))
         .stdin(state_file(state)?)
-        .stdout(output_write.try_clone().named(|| "dup()".to_owned())?)
-        .stderr(Stdio::from(output_write));
+        .stdout(dup(&files.stdout)?)
+        .stderr(dup(&files.stderr)?);
+    drop(output_write);
     if let Some(name) = hook.args.first() {
         command.arg0(name);
     }

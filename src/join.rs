@@ -94,7 +94,8 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     check_preserved(request.preserve_fds)?;
     let record = &container.record;
     let base = &record.exec;
-    let pidfd_socket = request.pidfd_socket.as_deref().map(sockets::connect_pidfd).transpose()?;
+    let pidfd_socket =
+        request.pidfd_socket.as_deref().map(|path| sockets::connect_pidfd(path, "--pidfd-socket")).transpose()?;
     let init = container.init()?.context(STOPPED)?;
     let pid = record.init.map_or(0, |init| init.pid);
     let watch = if request.ignore_paused { None } else { Watch::new(&record.cgroup)? };

@@ -85,6 +85,8 @@ pub enum Request {
     Trees,
     /// An O_PATH descriptor of the directory.
     Path,
+    /// An O_PATH descriptor of whatever is there, be it a symlink.
+    Itself,
 }
 
 /// A packet as received.

@@ -125,7 +125,7 @@ fn execute(init: &mut Init<'_>) -> Result<Infallible> {
     };
     let hooks = &init.plan.hooks.start_container;
     if !hooks.is_empty() {
-        hooks::run_all(hooks, &init.hook_state("created"), None)?;
+        hooks::run_all(hooks, &init.inherited.hook_output, &init.hook_state("created"), None)?;
     }
     let program = init.program.take().context("internal error: no program")?;
     let loading = init.plan.seccomp.as_ref().map(Filter::loading);

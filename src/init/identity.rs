@@ -51,7 +51,12 @@ pub fn assume(init: &mut Init<'_>) -> Result<()> {
         wire: &mut init.inherited.wire,
         terminal: init.terminal.take(),
         procfs: init.procfs.take(),
-        keep: vec![init.inherited.exec_fifo.as_raw_fd(), init.inherited.exec_log.as_raw_fd()],
+        keep: [&init.inherited.exec_fifo, &init.inherited.exec_log]
+            .into_iter()
+            .chain(&init.inherited.hook_output.stdout)
+            .chain(&init.inherited.hook_output.stderr)
+            .map(AsRawFd::as_raw_fd)
+            .collect(),
         preserve_fds: init.inherited.preserve_fds,
     };
     init.program = Some(candidate.assume()?);
@@ -248,7 +253,7 @@ fn become_user(process: &Process) -> Result<()> {
     }
     process::set_keep_capabilities(true)?;
     let groups = &process.additional_gids;
-    match process::set_groups(groups) {
+    match if process.keep_groups { Ok(()) } else { process::set_groups(groups) } {
         // Denied in this user namespace; without groups to add there is nothing lost.
         Err(SysError { errno: Errno::EPERM, .. }) if groups.is_empty() => {}
         result => result.context("process.user.additionalGids")?,

@@ -7,6 +7,7 @@ mod copy_up;
 mod dev;
 pub mod exec;
 pub mod identity;
+mod links;
 pub mod listener;
 mod mask;
 mod mounts;
@@ -65,6 +66,8 @@ pub struct Inherited {
     pub cgroup_tasks: Vec<OwnedFd>,
     /// Where the pty's master goes.
     pub console: Option<OwnedFd>,
+    /// For the hooks that run in the container.
+    pub hook_output: hooks::Output,
     pub exec_fifo: OwnedFd,
     pub exec_log: OwnedFd,
     /// Descriptors from 3 on that the program keeps.
@@ -76,6 +79,7 @@ impl Inherited {
     fn close_others(&self) -> sys::Result<()> {
         let mut own = vec![self.wire.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];
         own.extend(self.join.iter().map(|(_, fd)| fd.as_raw_fd()));
+        own.extend(self.hook_output.stdout.iter().chain(&self.hook_output.stderr).map(|fd| fd.as_raw_fd()));
         own.extend(self.cgroup_tasks.iter().chain(&self.console).map(|fd| fd.as_raw_fd()));
         close_all_but(3 + self.preserve_fds as i32, own)
     }
@@ -152,7 +156,12 @@ fn hooks_before_pivot(init: &mut Init<'_>) -> Result<()> {
     }
     if !hooks.create_container.is_empty() {
         let state = init.hook_state("creating");
-        hooks::run_all(&hooks.create_container, &state, Some(Path::new(&init.plan.bundle)))?;
+        hooks::run_all(
+            &hooks.create_container,
+            &init.inherited.hook_output,
+            &state,
+            Some(Path::new(&init.plan.bundle)),
+        )?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use nix::sys::stat::SFlag;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
-use super::{Init, cgroup_mount, copy_up, pivot};
+use super::{Init, cgroup_mount, copy_up, links, pivot};
 use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, proc_target_allowed};
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sync;
@@ -36,11 +36,9 @@ pub fn apply(init: &mut Init<'_>) -> Result<()> {
 fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
     match &mount.kind {
         MountKind::Bind { source, recursive } => {
-            let tree = pivot::open_tree(init, source, *recursive)?;
+            let Some(tree) = links::source(init, mount, source, *recursive)? else { return Ok(()) };
             let is_directory = file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR;
-            let rootfs = init.rootfs()?;
-            let target =
-                if is_directory { rootfs.directory(&mount.destination)? } else { rootfs.file(&mount.destination)? };
+            let target = links::target(init.rootfs()?, mount, is_directory)?;
             check_proc(target.as_fd(), mount, Some(tree.as_fd()))?;
             map_ids(init, mount, &tree)?;
             finish(&tree, mount, now(mount))?;

@@ -33,7 +33,7 @@ pub fn enter(init: &mut Init<'_>) -> Result<()> {
     }
     enter_time_namespace(init)?;
     if init.plan.namespaces.has(Kind::User) {
-        become_root()?;
+        become_root(init.plan.process.as_ref().is_some_and(|process| process.keep_groups))?;
     }
     setsid().named(|| "setsid()".to_owned())?;
     if init.plan.new_keyring {
@@ -116,9 +116,10 @@ fn enter_time_namespace(init: &mut Init<'_>) -> Result<()> {
 }
 
 /// Root of a user namespace, so that what is made from here on belongs to it.
-pub fn become_root() -> Result<()> {
+/// With its caller's groups if the program is to keep them.
+pub fn become_root(keep_groups: bool) -> Result<()> {
     // setgroups(2) is refused where `setgroups` says deny; then no group was gained either.
-    match set_groups(&[]) {
+    match if keep_groups { Ok(()) } else { set_groups(&[]) } {
         Err(SysError { errno: Errno::EPERM, .. }) => {}
         result => result?,
     }

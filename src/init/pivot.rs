@@ -79,6 +79,14 @@ pub fn open_tree(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<Ow
     }
 }
 
+/// An O_PATH descriptor of what is at `path` on the host itself: a symlink there is not followed.
+pub fn open_itself(init: &mut Init<'_>, path: &Path) -> Result<OwnedFd> {
+    match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+        Err(Errno::EACCES) if init.plan.namespaces.has(Kind::User) => ask_for(init, sync::Request::Itself, path),
+        opened => Ok(opened.named(|| format!("open({path:?}, O_NOFOLLOW)"))?),
+    }
+}
+
 /// Asks the parent for what is at `path` in this mount namespace.
 fn ask_for(init: &mut Init<'_>, request: sync::Request, path: &Path) -> Result<OwnedFd> {
     let mut body = vec![request as u8];

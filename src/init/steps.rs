@@ -91,6 +91,16 @@ fn mount(mount: &Mount) -> String {
     for change in &mount.propagation {
         text.push_str(&format!(", {}", propagation(change.kind, change.recursive)));
     }
+    let links = mount.links;
+    for (given, words) in [
+        (links.copy, "a symlink is copied"),
+        (links.bind_source, "from a symlink itself"),
+        (links.cover_destination, "over a symlink itself"),
+    ] {
+        if given {
+            text.push_str(&format!(", {words}"));
+        }
+    }
     if mount.copy_up {
         text.push_str(", with what was there");
     }

@@ -143,7 +143,7 @@ impl Joining<'_> {
             super::enter(self.init, self.namespaces)?;
         }
         if self.base.namespaces & Kind::User.flag() != 0 {
-            become_root()?;
+            become_root(self.process.keep_groups)?;
         }
         if let Some(root) = self.root.take() {
             fchdir(&root).named(|| "fchdir(root)".to_owned())?;

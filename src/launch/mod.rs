@@ -68,14 +68,20 @@ pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -
     check_preserved(request.preserve_fds)?;
     // Looked at first: they are the user's words, and nothing has been made yet.
     let join = clone::open_namespaces(plan)?;
+    let receivers = [("--pidfd-socket", &request.pidfd_socket), ("run.oci.pidfd_receiver", &plan.pidfd_receiver)];
+    let mut pidfd_sockets = Vec::new();
+    for (at, path) in receivers {
+        if let Some(path) = path {
+            pidfd_sockets.push((at, sockets::connect_pidfd(path, at)?));
+        }
+    }
     let resctrl = plan.intel_rdt.as_ref().map(|rdt| Prepared::new(rdt, &plan.id)).transpose()?;
-    let pidfd_socket = request.pidfd_socket.as_deref().map(sockets::connect_pidfd).transpose()?;
     let console = request.console.take();
     let dir = Dir::create(&request.root, &plan.id, request.sticky_root)?;
     let mut record = Record::new(plan, crate::state::time::now());
     record.intel_rdt = resctrl.as_ref().map(|prepared| prepared.group.clone());
     let mut making = Making { plan, request: &request, dir: Some(dir), resctrl, cgroup: None, child: None };
-    match making.all(record, join, console, pidfd_socket) {
+    match making.all(record, join, console, pidfd_sockets) {
         Ok(record) => {
             let child = making.child.take().context("internal error: no child")?;
             let dir = making.dir.take().context("internal error: no state directory")?;
@@ -104,7 +110,7 @@ impl Making<'_> {
         mut record: Record,
         join: clone::Joined,
         console: Option<OwnedFd>,
-        pidfd_socket: Option<OwnedFd>,
+        pidfd_sockets: Vec<(&str, OwnedFd)>,
     ) -> Result<Record> {
         let plan = self.plan;
         Cgroup::refuse_in_use(&plan.cgroup)?;
@@ -128,6 +134,10 @@ impl Making<'_> {
             join: Vec::new(),
             cgroup_tasks: fds.tasks,
             console,
+            hook_output: match plan.hooks.any_inside() {
+                true => crate::hooks::Output::open(&plan.hooks.output)?,
+                false => crate::hooks::Output::default(),
+            },
             exec_fifo,
             exec_log,
             preserve_fds: self.request.preserve_fds,
@@ -143,8 +153,8 @@ impl Making<'_> {
         if let Some(path) = &self.request.pid_file {
             write_pid_file(path, child.pid).context("--pid-file")?;
         }
-        if let Some(socket) = pidfd_socket {
-            sockets::send_pidfd(socket.as_fd(), child.pidfd.as_fd()).context("--pidfd-socket")?;
+        for (at, socket) in pidfd_sockets {
+            sockets::send_pidfd(socket.as_fd(), child.pidfd.as_fd()).context(at.to_owned())?;
         }
         channel.send(crate::sync::Kind::Committed, &[])?;
         Ok(record)
@@ -176,7 +186,8 @@ impl Making<'_> {
                 let _ = std::fs::remove_file(path);
             }
             let state = crate::state::view::HookState::of(self.plan, "stopped", 0).to_json();
-            crate::hooks::run_each(&self.plan.hooks.poststop, &state, Some(&self.plan.bundle), |error| {
+            let hooks = &self.plan.hooks;
+            crate::hooks::run_each(&hooks.poststop, &hooks.output, &state, Some(&self.plan.bundle), |error| {
                 warn(format!("{error:#}"));
             });
         }

@@ -128,8 +128,9 @@ fn died(plan: &Plan, child: &Child) -> anyhow::Error {
 /// prestart and createRuntime hooks, in the runtime's own namespaces.
 fn run_hooks(plan: &Plan, child: &Child) -> Result<()> {
     let state = HookState::of(plan, "creating", child.pid).to_json();
-    hooks::run_all(&plan.hooks.prestart, &state, Some(&plan.bundle))?;
-    hooks::run_all(&plan.hooks.create_runtime, &state, Some(&plan.bundle))
+    let output = hooks::Output::open(&plan.hooks.output)?;
+    hooks::run_all(&plan.hooks.prestart, &output, &state, Some(&plan.bundle))?;
+    hooks::run_all(&plan.hooks.create_runtime, &output, &state, Some(&plan.bundle))
 }
 
 fn set_limit(plan: &Plan, child: &Child, at: &[u8]) -> Result<()> {
@@ -150,9 +151,12 @@ fn open_tree(child: &Child, request: &[u8]) -> Result<OwnedFd> {
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let here = Place::save()?;
     enter_namespace(child.pidfd.as_fd(), Kind::Mount.flag() as i32)?;
+    let handle =
+        |flags| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC | flags, Mode::empty()).named(|| format!("open({path:?})"));
     let opened = if *request == sync::Request::Path as u8 {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        open(path, flags, Mode::empty()).named(|| format!("open({path:?})"))
+        handle(OFlag::O_DIRECTORY)
+    } else if *request == sync::Request::Itself as u8 {
+        handle(OFlag::O_NOFOLLOW)
     } else {
         clone_tree(path, *request == sync::Request::Trees as u8)
     };

@@ -36,9 +36,9 @@ fn address(path: &Path) -> Result<(UnixAddr, Option<OwnedFd>)> {
     Ok((address, Some(directory)))
 }
 
-/// Connects to `--pidfd-socket`, before anything is made.
-pub fn connect_pidfd(path: &Path) -> Result<OwnedFd> {
-    connect_stream(path).context("--pidfd-socket (hint: somebody must listen on this unix socket)")
+/// Connects to the socket that is to receive a pidfd, as `at` says, before anything is made.
+pub fn connect_pidfd(path: &Path, at: &str) -> Result<OwnedFd> {
+    connect_stream(path).with_context(|| format!("{at} (hint: somebody must listen on this unix socket)"))
 }
 
 /// Sends init's pidfd with the word that runc sends beside it.

@@ -79,5 +79,6 @@ pub fn poststart(container: &Container) -> Result<()> {
     }
     let pid = record.init.map_or(0, |init| init.pid);
     let state = HookState::of_record(record, "running", pid).to_json();
-    hooks::run_all(&record.hooks.poststart, &state, Some(&record.bundle))
+    let output = hooks::Output::open(&record.hooks.output)?;
+    hooks::run_all(&record.hooks.poststart, &output, &state, Some(&record.bundle))
 }

@@ -165,6 +165,7 @@ fn from_document(
     }
     let mut process = process::document(&document, Vec::new(), warn)?;
     let Some(container) = &base.process else { return Ok(process) };
+    process.keep_groups = container.keep_groups;
     if document.capabilities().is_none() {
         process.capabilities = container.capabilities;
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
+use super::annotations::Asked;
 use super::{Result, no_nul};
 use crate::error::InputError;
 
@@ -30,13 +31,28 @@ pub struct Hooks {
     pub start_container: Vec<Hook>,
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
+    pub output: Output,
+}
+
+/// Files that hooks write to, made where missing; without them their output is only quoted when they fail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub stdout: Option<PathBuf>,
+    pub stderr: Option<PathBuf>,
+}
+
+impl Hooks {
+    /// Some run in the container's namespaces, where those files are out of reach.
+    pub fn any_inside(&self) -> bool {
+        !self.create_container.is_empty() || !self.start_container.is_empty()
+    }
 }
 
 /// `hooks`.
 ///
 /// # Errors
 /// A path that is not absolute, a timeout that is not above zero (config.md, POSIX-platform Hooks), NUL bytes.
-pub fn compile(spec: &Spec) -> Result<Hooks> {
+pub fn compile(spec: &Spec, asked: &Asked) -> Result<Hooks> {
     let Some(hooks) = spec.hooks().as_ref() else {
         return Ok(Hooks::default());
     };
@@ -50,6 +66,7 @@ pub fn compile(spec: &Spec) -> Result<Hooks> {
         start_container: list("startContainer", hooks.start_container())?,
         poststart: list("poststart", hooks.poststart())?,
         poststop: list("poststop", hooks.poststop())?,
+        output: Output { stdout: asked.hooks_stdout.clone(), stderr: asked.hooks_stderr.clone() },
     })
 }
 
@@ -96,7 +113,7 @@ mod tests {
             "prestart": hook, "createRuntime": hook, "createContainer": hook, "startContainer": hook,
             "poststart": [{ "path": "/bin/x", "args": ["x", "y"], "env": ["A=b"], "timeout": 5 }], "poststop": hook,
         } }));
-        let hooks = compile(&spec).unwrap();
+        let hooks = compile(&spec, &Asked::default()).unwrap();
         let kinds = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container, &hooks.start_container];
         for kind in kinds.into_iter().chain([&hooks.poststop]) {
             assert_eq!((kind.len(), kind[0].args.as_slice(), kind[0].timeout), (1, &["/bin/x".to_owned()][..], None));
@@ -114,7 +131,7 @@ mod tests {
             (json!({ "path": "/x", "timeout": -1 }), "hooks.prestart[0].timeout: -1 is not above zero"),
             (json!({ "path": "/x", "env": ["A", "\0"] }), "hooks.prestart[0].env[1]: has a NUL byte"),
         ] {
-            let text = error(compile(&spec(json!({ "hooks": { "prestart": [hook] } }))));
+            let text = error(compile(&spec(json!({ "hooks": { "prestart": [hook] } })), &Asked::default()));
             assert!(text.starts_with(at), "{text}");
         }
     }

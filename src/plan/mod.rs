@@ -2,6 +2,7 @@
 //! document, the options and the host's facts: it touches nothing, so whatever the user can get wrong is found here,
 //! before anything exists on the host. Carrying the Plan out is `launch/` (the parent's half) and `init/` (the child's).
 
+pub mod annotations;
 pub mod cgroup;
 pub mod devices;
 pub mod exec;
@@ -65,6 +66,8 @@ pub struct Plan {
     pub process: Option<process::Process>,
     pub seccomp: Option<seccomp::Filter>,
     pub hooks: hooks::Hooks,
+    /// A socket that receives init's pidfd, besides `--pidfd-socket`.
+    pub pidfd_receiver: Option<PathBuf>,
     /// What stands against making this container on this host: it compiles, but `create` refuses it.
     pub obstacles: Vec<InputError>,
     /// Give init a session keyring of its own (`--no-new-keyring` keeps the caller's).
@@ -118,6 +121,7 @@ pub struct Options {
 /// The first mistake in the document, named by its JSON path.
 pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<String>) -> Result<Plan> {
     refuse::unsupported(spec, options)?;
+    let mut asked = annotations::read(spec)?;
     let namespaces = namespaces::compile(spec)?;
     let id_maps = idmap::compile(spec, &namespaces, facts)?;
     let mut obstacles = Vec::new();
@@ -125,6 +129,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
     let mut process = spec.process().as_ref().map(|process| process::compile(process, options, warn)).transpose()?;
     if let Some(process) = &mut process {
         process.personality = process::personality(spec);
+        process.keep_groups = asked.keep_groups;
         process.memory_policy = memory_policy::compile(spec)?;
     }
     let (hostname, domainname) = namespaces::names(spec, &namespaces)?;
@@ -148,22 +153,9 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
         sysctl: sysctl::compile(spec, &namespaces)?,
         masked_paths: paths::masked(linux, &namespaces)?,
         readonly_paths: paths::readonly(linux, &namespaces)?,
-        seccomp: linux
-            .and_then(|linux| linux.seccomp().as_ref())
-            .map(|profile| {
-                let around = seccomp::Surroundings {
-                    no_new_privs: process.as_ref().is_some_and(|p| p.no_new_privileges),
-                    bundle: &options.bundle,
-                    receiver: spec
-                        .annotations()
-                        .as_ref()
-                        .and_then(|all| all.get(seccomp::RECEIVER))
-                        .map(String::as_str),
-                };
-                seccomp::compile(profile, "linux.seccomp", around, warn)
-            })
-            .transpose()?,
-        hooks: hooks::compile(spec)?,
+        seccomp: filter(spec, &mut asked, process.as_ref(), &options.bundle, warn)?,
+        hooks: hooks::compile(spec, &asked)?,
+        pidfd_receiver: asked.pidfd_receiver,
         new_keyring: !options.no_new_keyring,
         obstacles,
         namespaces,
@@ -171,6 +163,26 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
         cgroup,
         process,
     })
+}
+
+fn filter(
+    spec: &Spec,
+    asked: &mut annotations::Asked,
+    process: Option<&process::Process>,
+    bundle: &Path,
+    warn: &mut Vec<String>,
+) -> Result<Option<seccomp::Filter>> {
+    let no_new_privs = process.is_some_and(|process| process.no_new_privileges);
+    if let Some(bpf) = asked.seccomp_bpf.take() {
+        return seccomp::given(bpf, no_new_privs).map(Some);
+    }
+    let Some(profile) = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
+    if asked.known_syscalls_only {
+        seccomp::known_only(profile, "linux.seccomp")?;
+    }
+    let receiver = spec.annotations().as_ref().and_then(|all| all.get(seccomp::RECEIVER)).map(String::as_str);
+    let around = seccomp::Surroundings { no_new_privs, bundle, receiver };
+    seccomp::compile(profile, "linux.seccomp", around, warn).map(Some)
 }
 
 /// Refuses a string that cannot be handed to the kernel: one with a NUL byte.

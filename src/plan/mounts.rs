@@ -21,7 +21,7 @@ pub use self::root::rootfs;
 use super::cgroup::CgroupPlan;
 use super::idmap::IdMaps;
 use super::namespaces::{Kind, Namespaces};
-use super::{Options, Result, lsm};
+use super::{Options, Result, annotations, lsm};
 use crate::error::InputError;
 
 /// A change of mount attributes, for mount_setattr(2): `MOUNT_ATTR_*` bits.
@@ -72,8 +72,21 @@ pub struct Mount {
     pub propagation: Vec<Propagation>,
     /// `tmpcopyup`: the directory's former content is copied into the new tmpfs.
     pub copy_up: bool,
+    pub links: Links,
     /// The set of `MOUNT_ATTR_RDONLY` waits until the runtime has written below (tmpfs, `/dev`, cgroup v1's tmpfs).
     pub readonly_late: bool,
+}
+
+/// What becomes of a symlink at either end of a bind, by options that are crun's; else it is followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Links {
+    /// `copy-symlink`: one at the source is made anew at the destination, and nothing is mounted.
+    pub copy: bool,
+    /// `src-nofollow`: one at the source is itself what is bound.
+    pub bind_source: bool,
+    /// `dest-nofollow`: one at the destination is itself what is covered.
+    pub cover_destination: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -168,11 +181,13 @@ pub fn compile(
     }
     let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_ref());
     let label = lsm::label("linux.mountLabel", label)?;
+    let label_key = annotations::read(spec)?.context_type.unwrap_or("context");
     let context = Context {
         bundle: &options.bundle,
         own_cgroups: namespaces.has(Kind::Cgroup),
         namespaces,
         label: label.as_deref(),
+        label_key,
         id_maps,
         cgroup,
     };
@@ -201,6 +216,7 @@ fn notify(state_dir: &Path) -> Mount {
         id_mapping: None,
         propagation: Vec::new(),
         copy_up: false,
+        links: Links::default(),
         readonly_late: false,
     }
 }

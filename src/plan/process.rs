@@ -30,6 +30,9 @@ pub struct Process {
     pub uid: u32,
     pub gid: u32,
     pub additional_gids: Vec<u32>,
+    /// The caller's supplementary groups are kept, and these not set.
+    #[serde(default)]
+    pub keep_groups: bool,
     pub umask: u32,
     pub rlimits: Vec<Rlimit>,
     pub capabilities: Capabilities,
@@ -165,6 +168,7 @@ pub(super) fn document(
         uid: user.uid(),
         gid: user.gid(),
         additional_gids,
+        keep_groups: false,
         umask,
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default())?,
         capabilities: process

@@ -26,6 +26,15 @@ pub struct Filter {
     pub load: Load,
     /// Some call is for an agent to answer.
     pub listener: Option<Listener>,
+    /// An array of `struct sock_filter` that is loaded in place of what `program` comes to.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "instructions")]
+    pub raw: Option<Vec<u8>>,
+}
+
+/// How many there are: BPF is for machines.
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn instructions<S: serde::Serializer>(raw: &Option<Vec<u8>>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{} instructions", raw.as_ref().map_or(0, |raw| raw.len() / 8)))
 }
 
 /// Where the descriptor goes by which an agent answers calls (seccomp_unotify(2)).
@@ -182,7 +191,30 @@ pub fn compile(spec: &LinuxSeccomp, json: &str, around: Surroundings<'_>, warn: 
         warn.push(format!("{json}.flags: WAIT_KILLABLE_RECV means nothing without SCMP_ACT_NOTIFY"));
         flags &= !FLAG_WAIT_KILLABLE_RECV;
     }
-    Ok(Filter { program, flags, load, listener })
+    Ok(Filter { program, flags, load, listener, raw: None })
+}
+
+/// A filter that is given as BPF, whatever the profile says.
+pub fn given(raw: Vec<u8>, no_new_privs: bool) -> Result<Filter> {
+    let nothing =
+        Program { default: Action::Allow, architectures: architectures(std::iter::empty(), "")?, rules: Vec::new() };
+    let load = if no_new_privs { Load::Last } else { Load::BeforeCapabilities };
+    Ok(Filter { program: nothing, flags: 0, load, listener: None, raw: Some(raw) })
+}
+
+/// Refuses names that libseccomp does not know: for those who would rather know than have a rule that matches nothing.
+///
+/// # Errors
+/// The first, by its JSON path.
+pub fn known_only(spec: &LinuxSeccomp, json: &str) -> Result<()> {
+    for (i, call) in spec.syscalls().iter().flatten().enumerate() {
+        if let Some(n) = call.names().iter().position(|name| !names::is_syscall(name)) {
+            let at = format!("{json}.syscalls[{i}].names[{n}]");
+            return Err(InputError::new(at, format!("{:?} is not known to libseccomp", call.names()[n]))
+                .hint("run.oci.seccomp_fail_unknown_syscall is set"));
+        }
+    }
+    Ok(())
 }
 
 /// The agent, if the profile asks one about anything.

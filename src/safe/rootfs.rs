@@ -69,6 +69,18 @@ impl Rootfs {
         })
     }
 
+    /// What is at `path` itself: a symlink there is not followed, only on the way to it. Where there is nothing a directory
+    /// or an empty file is made.
+    pub fn itself(&self, path: &Path, directory: bool) -> Result<OwnedFd> {
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&parent, name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) if directory => self.directory(path),
+            Err(Errno::ENOENT) => self.file(path),
+            found => Ok(found.named(|| format!("open({path:?}) in the rootfs"))?),
+        }
+    }
+
     /// Finds `path`, or makes its last component by `make` in the directory that holds it.
     ///
     /// A symlink to what does not exist is no obstacle: what it names is made, inside the root (images have such links, to
@@ -135,6 +147,17 @@ impl Rootfs {
         match symlinkat(target, &parent, name) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
             Err(errno) => Err(SysError::new(format!("symlink({path:?}) in the rootfs"), errno).into()),
+        }
+    }
+
+    /// Makes the symlink `path` → `target`, or finds just that there.
+    pub fn exact_symlink(&self, path: &Path, target: &Path) -> Result<()> {
+        self.symlink(path, target)?;
+        let (parent, name) = self.parent(path)?;
+        match readlinkat(&parent, name) {
+            Ok(there) if Path::new(&there) == target => Ok(()),
+            Ok(there) => bail!("{} is there already, a symlink to {there:?}", path.display()),
+            Err(_) => bail!("{} is there already, and no symlink", path.display()),
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::sys::seccomp as kernel;
 /// # Errors
 /// An action or a flag that the running kernel does not have, and what libseccomp cannot make BPF of.
 pub fn bpf(root: &Path, filter: &Filter) -> Result<Vec<u8>> {
+    if let Some(raw) = &filter.raw {
+        return Ok(raw.clone());
+    }
     check(filter)?;
     let key = cache::Key::of(&filter.program);
     if let Some(bpf) = key.as_ref().and_then(|key| cache::load(root, key)) {

@@ -120,6 +120,11 @@ pub(crate) fn arch(arch: Arch) -> &'static ArchRow {
     row.expect("every architecture of the specification, and each that this program builds for, has a row")
 }
 
+/// Whether libseccomp knows a system call of that name, on whatever architecture.
+pub fn is_syscall(name: &str) -> bool {
+    libseccomp::ScmpSyscall::from_name(name).is_ok()
+}
+
 /// The actions that a profile may use, sorted by name (`features`: `linux.seccomp.actions`).
 pub fn supported_actions() -> Vec<Action> {
     ACTIONS.to_vec()

@@ -189,7 +189,8 @@ impl Container {
             group.remove()?;
         }
         let state = view::HookState::of_record(&self.record, "stopped", 0).to_json();
-        hooks::run_each(&self.record.hooks.poststop, &state, Some(&self.record.bundle), |error| {
+        let late = &self.record.hooks;
+        hooks::run_each(&late.poststop, &late.output, &state, Some(&self.record.bundle), |error| {
             warn(format!("{error:#}"));
         });
         self.dir.remove()

@@ -12,7 +12,7 @@ use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::plan::cgroup::Place;
 use crate::plan::exec::Base;
-use crate::plan::hooks::{Hook, Hooks};
+use crate::plan::hooks::{Hook, Hooks, Output};
 use crate::plan::namespaces::Kind;
 use crate::rdt::Group;
 
@@ -61,11 +61,13 @@ pub struct InitProcess {
 pub struct LateHooks {
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
+    #[serde(default)]
+    pub output: Output,
 }
 
 impl From<&Hooks> for LateHooks {
     fn from(hooks: &Hooks) -> Self {
-        Self { poststart: hooks.poststart.clone(), poststop: hooks.poststop.clone() }
+        Self { poststart: hooks.poststart.clone(), poststop: hooks.poststop.clone(), output: hooks.output.clone() }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub own_cgroups: bool,
     pub namespaces: &'a Namespaces,
     pub label: Option<&'a str>,
+    /// The mount option that carries it: one of the four of mount(8).
+    pub label_key: &'a str,
     pub id_maps: Option<&'a IdMaps>,
     pub cgroup: &'a CgroupPlan,
 }
@@ -55,6 +57,7 @@ impl Context<'_> {
             id_mapping: None,
             propagation: given.propagation.clone(),
             copy_up: given.copy_up.is_some(),
+            links: given.links,
             readonly_late: false,
             destination,
             at,
@@ -62,6 +65,9 @@ impl Context<'_> {
         if let Some(at) = given.copy_up.as_ref().filter(|_| fstype != "tmpfs" || given.bind.is_some() || given.remount)
         {
             return Err(InputError::new(at, "tmpcopyup is for a tmpfs alone"));
+        }
+        if let Some(at) = given.links_at.as_ref().filter(|_| given.bind.is_none() || given.remount) {
+            return Err(InputError::new(at, "is for a bind mount alone: nothing else has a symlink to follow"));
         }
         out.kind = match (given.remount, given.bind, fstype) {
             (true, Some(_), _) => {
@@ -106,9 +112,9 @@ impl Context<'_> {
         }
         let mut params: Vec<_> = given.params.iter().map(|param| param.param.clone()).collect();
         if let Some(label) = self.label.filter(|_| !NO_CONTEXT.contains(&fstype))
-            && !params.iter().any(|param| param.key == "context")
+            && !params.iter().any(|param| param.key == self.label_key)
         {
-            params.push(FsParam { key: "context".into(), value: Some(label.to_owned()) });
+            params.push(FsParam { key: self.label_key.to_owned(), value: Some(label.to_owned()) });
         }
         out.fallback = FALLBACKS
             .iter()

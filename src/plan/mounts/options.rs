@@ -2,7 +2,7 @@
 //! is a parameter of the filesystem.
 
 use super::super::{Result, no_nul};
-use super::{AttrChange, FsParam, Propagation, idmap};
+use super::{AttrChange, FsParam, Links, Propagation, idmap};
 use crate::error::InputError;
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) (linux/mount.h).
@@ -50,6 +50,8 @@ enum Change {
     Bind(bool),
     Remount,
     CopyUp,
+    /// Do not follow a symlink at an end of the bind.
+    Link(fn(&mut Links)),
     /// Map ids, in the mounts below too if true.
     MapIds(bool),
     /// Asks for what is so anyway: mounts made by fsopen(2) never log to the console, for instance.
@@ -58,8 +60,8 @@ enum Change {
     Moot(&'static str),
 }
 use Change::{
-    Atime, Bind, Clear, CopyUp, Default as AsIs, MapIds, Moot, NotAtime, Off, On, Propagate, RAtime, RClear, RNotAtime,
-    RSet, Remount, Set,
+    Atime, Bind, Clear, CopyUp, Default as AsIs, Link, MapIds, Moot, NotAtime, Off, On, Propagate, RAtime, RClear,
+    RNotAtime, RSet, Remount, Set,
 };
 
 /// Every option of mount(8) and the specification that is not the filesystem's own. runc has the same names.
@@ -125,6 +127,9 @@ const TABLE: &[(&str, Change)] = &[
     ("rbind", Bind(true)),
     ("remount", Remount),
     ("tmpcopyup", CopyUp),
+    ("copy-symlink", Link(|links| links.copy = true)),
+    ("src-nofollow", Link(|links| links.bind_source = true)),
+    ("dest-nofollow", Link(|links| links.cover_destination = true)),
     ("idmap", MapIds(false)),
     ("ridmap", MapIds(true)),
 ];
@@ -171,6 +176,9 @@ pub struct Options {
     pub remount: bool,
     /// The JSON path of `tmpcopyup`.
     pub copy_up: Option<String>,
+    pub links: Links,
+    /// The JSON path of the first option for those.
+    pub links_at: Option<String>,
     pub idmap: Option<idmap::Given>,
     pub superblock: Vec<Super>,
     pub params: Vec<Param>,
@@ -220,6 +228,10 @@ impl Options {
             Bind(recursive) => self.bind = Some(self.bind.unwrap_or(false) || recursive),
             Remount => self.remount = true,
             CopyUp => self.copy_up = Some(at),
+            Link(change) => {
+                change(&mut self.links);
+                self.links_at.get_or_insert(at);
+            }
             MapIds(recursive) => self.idmap = Some(idmap::Given { at, recursive, maps: None }),
             AsIs => {}
             Moot(why) => warn.push(format!("{at}: {option} has no effect: {why}")),
