@@ -304,21 +304,34 @@ fn where_the_containers_cgroup_cannot_hold_it_it_joins_inits() {
     reap(&file);
 }
 
+/// How many programs the storm runs.
+const STORM: usize = 1000;
+
 #[test]
 fn a_storm_loses_neither_output_nor_exit_codes() {
     let bundle = Bundle::waiting();
     let _container = bundle.started();
+    // The others give a terminal only where they have one themselves.
+    let terminals = crate::harness::is_oarlock();
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if number >= 100 {
+                    if number >= STORM {
                         break;
                     }
-                    let output = sh(&bundle, &[], &format!("echo {number}; exit {number}"));
-                    output.code_is(number as i32).prints(&number.to_string());
+                    // Every other one on a terminal, whose driver ends lines with a carriage return.
+                    let (flags, end) =
+                        if terminals && number % 2 == 1 { (&["-t"][..], "\r\n") } else { (&[][..], "\n") };
+                    let code = number % 100;
+                    let output = sh(&bundle, flags, &format!("echo {number}; exit {code}"));
+                    assert_eq!(
+                        (output.code, output.stdout.as_str()),
+                        (code as i32, &*format!("{number}{end}")),
+                        "{output}"
+                    );
                 }
             });
         }

@@ -20,6 +20,7 @@ mod exec_security;
 mod exec_tty;
 mod filesystems;
 mod hooks;
+mod hot_mounts;
 mod idmap;
 mod inherited;
 mod kill;

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use oci_spec::runtime::{LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -70,7 +70,7 @@ fn read(path: &Path, shown: &Path, flag: &str) -> Result<Vec<u8>> {
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(|e| {
             match e.kind() {
                 // runc's words, byte for byte.
-                std::io::ErrorKind::NotFound if flag != "--process" => {
+                std::io::ErrorKind::NotFound if !matches!(flag, "--process" | "FILE") => {
                     refused(format!("JSON specification file {} not found", shown.display()))
                         .hint("`oarlock spec` writes a starter file")
                 }
@@ -141,6 +141,21 @@ pub fn load_process(path: &Path, warn: &mut Vec<String>) -> Result<Process> {
     let mut document = serde_json::json!({ "process": parse_value(text)? });
     repair::config(&mut document, warn);
     Ok(typed::<Document>(&document)?.process)
+}
+
+/// Reads the document of `mounts add` and `mounts remove`: what `mounts` is in a configuration.
+///
+/// # Errors
+/// As for a configuration; JSON paths begin with `mounts`.
+pub fn load_mounts(path: &Path) -> Result<Vec<Mount>> {
+    #[derive(Deserialize)]
+    struct Document {
+        mounts: Vec<Mount>,
+    }
+    let bytes = read(path, path, "FILE")?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| explain::not_utf8(&bytes, e.valid_up_to()))?;
+    let mounts: Value = serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
+    Ok(typed::<Document>(&serde_json::json!({ "mounts": mounts }))?.mounts)
 }
 
 /// Reads the document of `update --resources`: what `linux.resources` is in a configuration.

@@ -19,6 +19,7 @@
 
 mod child;
 mod freeze;
+pub mod mounts;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -14,7 +14,7 @@ _oarlock_ids() {
 
 _oarlock() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="create start run state kill delete exec list ps pause resume update events spec features plan check doctor help"
+    local commands="create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor help"
     local globals="--root --log --log-format --debug --log-level --systemd-cgroup --cgroup-manager --rootless --version --help"
     local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
     local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"
@@ -53,6 +53,11 @@ _oarlock() {
             exec) words="--process --tty --detach --env --user --additional-gids --cwd --cap --process-label --apparmor --no-new-privs --console-socket --pidfd-socket --pid-file --cgroup --ignore-paused --preserve-fds $(_oarlock_ids)" ;;
             ps) words="--format $(_oarlock_ids)" ;;
             update) words="$update $(_oarlock_ids)" ;;
+            mounts)
+                words="add remove"
+                [ "$prev" = mounts ] || words=$(_oarlock_ids)
+                ((COMP_CWORD - i < 3)) || { mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; }
+                ;;
             events) words="--stats --interval $(_oarlock_ids)" ;;
             kill)
                 words="--all --regex $(_oarlock_ids)"

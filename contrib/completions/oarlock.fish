@@ -1,6 +1,6 @@
 # fish completion for oarlock; install as /usr/share/fish/vendor_completions.d/oarlock.fish
 
-set -l commands create start run state kill delete exec list ps pause resume update events spec features plan check doctor help
+set -l commands create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor help
 set -l make "__fish_seen_subcommand_from create run"
 
 function __oarlock_ids
@@ -37,7 +37,7 @@ complete -c oarlock -n "__fish_seen_subcommand_from run" -s d -l detach -d "Retu
 complete -c oarlock -n "__fish_seen_subcommand_from run" -l keep -d "Do not delete it afterwards"
 complete -c oarlock -n "__fish_seen_subcommand_from run" -l no-subreaper -d "Do not adopt orphans"
 
-complete -c oarlock -n "__fish_seen_subcommand_from start state kill delete exec ps pause resume update events" -a "(__oarlock_ids)"
+complete -c oarlock -n "__fish_seen_subcommand_from start state kill delete exec ps mounts pause resume update events" -a "(__oarlock_ids)"
 complete -c oarlock -n "__fish_seen_subcommand_from kill" -s a -l all -d "Signal all processes"
 complete -c oarlock -n "__fish_seen_subcommand_from kill delete" -s r -l regex -d "The ID is a regular expression"
 complete -c oarlock -n "__fish_seen_subcommand_from delete" -s f -l force -d "Kill it first"
@@ -85,3 +85,5 @@ complete -c oarlock -n "__fish_seen_subcommand_from spec" -l rootless -d "One th
 complete -c oarlock -n "__fish_seen_subcommand_from plan check" -s f -l config -r -F -d "Read the configuration from a file"
 complete -c oarlock -n "__fish_seen_subcommand_from plan check doctor" -l format -x -a "text json" -d "Form of the output"
 complete -c oarlock -n "__fish_seen_subcommand_from plan check" -a "(__fish_complete_directories)"
+complete -c oarlock -n "__fish_seen_subcommand_from mounts" -a "add remove"
+complete -c oarlock -n "__fish_seen_subcommand_from mounts" -F

@@ -12,6 +12,7 @@ mod kill;
 mod list;
 mod making;
 mod matching;
+mod mounts;
 mod pause;
 mod plan;
 mod ps;
@@ -97,6 +98,7 @@ enum Verb {
     Features(features::Features),
     Kill(kill::Kill),
     List(list::List),
+    Mounts(mounts::Mounts),
     Pause(pause::Pause),
     Plan(plan::Plan),
     Ps(ps::Ps),
@@ -109,7 +111,7 @@ enum Verb {
 }
 
 /// The verbs whose processes enter a container, and so run from a sealed copy of the program.
-const ENTERING: &[&str] = &["create", "exec", "run"];
+const ENTERING: &[&str] = &["create", "exec", "mounts", "run"];
 
 /// What the global flags come to.
 pub struct Global {
@@ -175,6 +177,7 @@ impl Verb {
             Self::Features(args) => features::run(args, global),
             Self::Kill(args) => kill::run(args, global),
             Self::List(args) => list::run(args, global),
+            Self::Mounts(args) => mounts::run(args, global),
             Self::Pause(args) => pause::run(args, global),
             Self::Plan(args) => plan::run(args, global),
             Self::Ps(args) => ps::run(args, global),

@@ -3,14 +3,14 @@
 
 mod cgroup_mount;
 pub mod console;
-mod copy_up;
+pub mod copy_up;
 mod dev;
 pub mod exec;
 pub mod identity;
-mod links;
+pub mod links;
 pub mod listener;
 mod mask;
-mod mounts;
+pub mod mounts;
 pub mod namespaces;
 mod pivot;
 mod steps;

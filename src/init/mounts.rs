@@ -103,7 +103,7 @@ fn map_ids(init: &mut Init<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
 }
 
 /// Attributes and propagation of the detached tree, before anyone can see it.
-fn finish(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
+pub fn finish(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
     if attrs != AttrChange::default() {
         set_attributes(tree.as_fd(), attrs.set, attrs.clear, false)?;
     }
@@ -118,7 +118,7 @@ fn finish(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
 
 /// The directory to mount on. For proc and sysfs no symlink may lead there: the runtime and the program would mean
 /// different files by the same name (CVE-2019-19921, CVE-2023-27561).
-fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Result<OwnedFd> {
+pub fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Result<OwnedFd> {
     if !matches!(fstype, "proc" | "sysfs") {
         return rootfs.directory(destination);
     }
@@ -142,7 +142,7 @@ fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Result<Ow
 
 /// Refuses to cover what is inside a procfs, however the path led there: LSM labels and sysctls are written through it
 /// (CVE-2019-16884). A procfs itself may be bound over /proc.
-fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
+pub fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
     let is_proc = |fd: BorrowedFd<'_>| -> Result<bool> {
         Ok(fstatfs(fd).named(|| "fstatfs()".to_owned())?.filesystem_type() == PROC_SUPER_MAGIC)
     };
@@ -162,7 +162,7 @@ fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>
 }
 
 /// A tmpfs takes the mode of the directory that it covers, unless told otherwise (as runc).
-fn with_default_mode(fstype: &str, params: &[FsParam], target: BorrowedFd<'_>) -> Result<Vec<FsParam>> {
+pub fn with_default_mode(fstype: &str, params: &[FsParam], target: BorrowedFd<'_>) -> Result<Vec<FsParam>> {
     let mut params = params.to_vec();
     if fstype == "tmpfs" && !params.iter().any(|param| param.key == "mode") {
         let mode = stat(target)?.st_mode & 0o7777;
@@ -172,7 +172,7 @@ fn with_default_mode(fstype: &str, params: &[FsParam], target: BorrowedFd<'_>) -
 }
 
 /// A new, detached mount; `None` if a value is too long for fsconfig(2).
-fn filesystem(
+pub fn filesystem(
     fstype: &str,
     source: Option<&str>,
     flags: &[&str],

@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod entry;
+pub mod hot;
 mod idmap;
 mod options;
 mod root;

@@ -3,28 +3,42 @@
 //! shared volume, can lead to another place inside the root, never outside it (CVE-2021-30465, CVE-2024-45310,
 //! CVE-2026-41579).
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
-use nix::unistd::symlinkat;
+use nix::unistd::{chroot, fchdir, symlinkat};
 
 use crate::sys::openat2::{RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2};
-use crate::sys::{Named, SysError};
+use crate::sys::{Named, SysError, current_dir};
 
 /// How many dangling symlinks are followed on the way to one path; the kernel's own limit (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
 #[derive(Debug)]
-pub struct Rootfs(OwnedFd);
+pub struct Rootfs {
+    root: OwnedFd,
+    /// It is the root of the calling process, too.
+    own: bool,
+}
 
 impl Rootfs {
     /// `fd` refers to the root directory (O_PATH will do).
     pub fn new(fd: OwnedFd) -> Self {
-        Self(fd)
+        Self { root: fd, own: false }
+    }
+
+    /// Makes `fd` the root of the calling process first, in whose `/proc` nothing is to be looked up from then on: it is
+    /// the container's.
+    pub fn enter(fd: OwnedFd) -> Result<Self> {
+        fchdir(&fd).named(|| "fchdir(root)".to_owned())?;
+        chroot(".").named(|| "chroot(\".\")".to_owned())?;
+        Ok(Self { root: fd, own: true })
     }
 
     /// What `path` leads to, following symlinks inside the root; `None` if it does not exist.
@@ -38,7 +52,7 @@ impl Rootfs {
     }
 
     fn resolve(&self, path: &Path, bounds: u64) -> Result<Option<OwnedFd>> {
-        match openat2(self.0.as_fd(), path, OFlag::O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | bounds) {
+        match openat2(self.root.as_fd(), path, OFlag::O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | bounds) {
             Ok(fd) => Ok(Some(fd)),
             Err(SysError { errno: Errno::ENOENT, .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -108,11 +122,19 @@ impl Rootfs {
 
     /// Where the directory is, seen from the root.
     fn path_of(&self, directory: &OwnedFd) -> Result<PathBuf> {
+        if self.own {
+            fchdir(directory).named(|| "fchdir()".to_owned())?;
+            let path = PathBuf::from(OsString::from_vec(current_dir()?));
+            if !path.is_absolute() {
+                bail!("{} is no longer inside of the root file system", path.display());
+            }
+            return Ok(path);
+        }
         let name = |fd: &OwnedFd| {
             let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
             std::fs::read_link(&link).named(|| format!("readlink({link:?})"))
         };
-        let (root, directory) = (name(&self.0)?, name(directory)?);
+        let (root, directory) = (name(&self.root)?, name(directory)?);
         match directory.strip_prefix(&root) {
             Ok(below) => Ok(Path::new("/").join(below)),
             Err(_) => bail!("{} is no longer inside of the root file system", directory.display()),
@@ -164,7 +186,7 @@ impl Rootfs {
 
 impl AsFd for Rootfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.root.as_fd()
     }
 }
 
