@@ -242,6 +242,14 @@ fn rootless_takes_true_false_and_auto() {
 }
 
 #[test]
+fn rootless_takes_every_word_that_runc_does() {
+    let bundle = Bundle::new();
+    for word in ["1", "t", "T", "TRUE", "True", "0", "f", "F", "FALSE", "False", "AUTO", ""] {
+        rootless(&bundle, word).ok();
+    }
+}
+
+#[test]
 fn rootless_takes_nothing_else() {
     differs!("runc", "runc looks at the value only in verbs that need it");
     differs!("crun", "crun ignores the value");
@@ -298,6 +306,30 @@ fn spec_writes_a_config_that_runs() {
     bundle.script("echo it runs; cat /proc/self/status");
     let output = bundle.run().ok();
     assert_eq!(output.lines()[0], "it runs");
+}
+
+#[test]
+fn spec_writes_to_the_file_that_is_named() {
+    differs!("runc", "runc has no such flag");
+    differs!("crun", "spec --config came after crun 1.8.1");
+    let bundle = Bundle::new();
+    let file = bundle.path("other.json");
+    let write = || bundle.rt.call(["spec", "--config", file.to_str().unwrap()]);
+    write().ok();
+    let config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert!(config["process"]["args"].is_array() && !bundle.path("config.json").exists());
+    write().failed().says("File other.json exists. Remove it first");
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    only_oarlock!("runc prints none");
+    let bundle = Bundle::new();
+    for (shell, begins) in [("bash", "# bash completion"), ("fish", "# fish completion"), ("zsh", "#compdef oarlock")] {
+        let text = bundle.rt.call(["completion", shell]).ok().stdout;
+        assert!(text.starts_with(begins) && text.contains("console-socket"), "{shell}");
+    }
+    bundle.rt.call(["completion", "tcsh"]).failed();
 }
 
 #[test]

@@ -14,7 +14,7 @@ _oarlock_ids() {
 
 _oarlock() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor help"
+    local commands="create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor completion help"
     local globals="--root --log --log-format --debug --log-level --systemd-cgroup --cgroup-manager --rootless --version --help"
     local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
     local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"
@@ -65,7 +65,8 @@ _oarlock() {
                 ;;
             delete) words="--force --regex $(_oarlock_ids)" ;;
             list) words="--format --quiet" ;;
-            spec) words="--bundle --rootless" ;;
+            spec) words="--bundle --config --rootless" ;;
+            completion) words="bash fish zsh" ;;
             plan | check)
                 words="--config --format"
                 [[ $cur == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; }

@@ -1,6 +1,6 @@
 # fish completion for oarlock; install as /usr/share/fish/vendor_completions.d/oarlock.fish
 
-set -l commands create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor help
+set -l commands create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor completion help
 set -l make "__fish_seen_subcommand_from create run"
 
 function __oarlock_ids
@@ -81,6 +81,8 @@ complete -c oarlock -n "__fish_seen_subcommand_from update" -l pids-limit -x -d 
 complete -c oarlock -n "__fish_seen_subcommand_from update" -l l3-cache-schema -x -d "Share of the L3 cache (Intel RDT)"
 complete -c oarlock -n "__fish_seen_subcommand_from update" -l mem-bw-schema -x -d "Share of the memory bandwidth (Intel RDT)"
 complete -c oarlock -n "__fish_seen_subcommand_from spec" -s b -l bundle -x -a "(__fish_complete_directories)" -d "Where to"
+complete -c oarlock -n "__fish_seen_subcommand_from spec" -s f -l config -r -F -d "The file to write"
+complete -c oarlock -n "__fish_seen_subcommand_from completion" -a "bash fish zsh"
 complete -c oarlock -n "__fish_seen_subcommand_from spec" -l rootless -d "One that works without root"
 complete -c oarlock -n "__fish_seen_subcommand_from plan check" -s f -l config -r -F -d "Read the configuration from a file"
 complete -c oarlock -n "__fish_seen_subcommand_from plan check doctor" -l format -x -a "text json" -d "Form of the output"

@@ -1,6 +1,7 @@
 //! The command line: runc's flags, habits and exit codes. One file per verb; here, what they share.
 
 mod check;
+mod completion;
 mod create;
 mod delete;
 mod doctor;
@@ -73,23 +74,35 @@ struct Flags {
     #[arg(long, value_name = "MANAGER", global = true)]
     cgroup_manager: Option<Manager>,
     /// Tolerate what cannot be done without privileges over the host
-    #[arg(long, value_name = "true|false|auto", default_value = "auto")]
+    #[arg(long, value_name = "true|false|auto", default_value = "auto", value_parser = rootless)]
     rootless: Rootless,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::SetTrue)]
     version: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rootless {
     True,
     False,
     Auto,
 }
 
+/// As runc takes it: Go's words for a truth value (strconv.ParseBool), or `auto` in whatever case.
+fn rootless(text: &str) -> Result<Rootless, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Rootless::True),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Rootless::False),
+        "" => Ok(Rootless::Auto),
+        auto if auto.eq_ignore_ascii_case("auto") => Ok(Rootless::Auto),
+        _ => Err("it is none of true, false and auto".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Check(check::Check),
+    Completion(completion::Completion),
     Create(create::Create),
     Delete(delete::Delete),
     Doctor(doctor::Doctor),
@@ -169,6 +182,7 @@ impl Verb {
     fn run(self, global: &Global) -> Result<ExitCode> {
         match self {
             Self::Check(args) => check::run(args, global),
+            Self::Completion(args) => completion::run(args, global),
             Self::Create(args) => create::run(args, global),
             Self::Delete(args) => delete::run(args, global),
             Self::Doctor(args) => doctor::run(args, global),

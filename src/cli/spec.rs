@@ -6,7 +6,7 @@ mod tests;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -28,6 +28,9 @@ pub struct Spec {
     /// Directory to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
+    /// Write it to this file in place of the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Write a configuration that works without root
     #[arg(long)]
     rootless: bool,
@@ -38,7 +41,10 @@ pub fn run(args: Spec, _global: &Global) -> Result<ExitCode> {
         true => rootless(geteuid().as_raw(), getegid().as_raw()),
         false => EXAMPLE.to_owned(),
     };
-    write_new(args.bundle, &document)?;
+    match args.config {
+        Some(path) => write_new(&path, "--config", &document)?,
+        None => write_new(&args.bundle.join(CONFIG), "--bundle", &document)?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,20 +53,20 @@ fn rootless(euid: u32, egid: u32) -> String {
     ROOTLESS.replace("@EUID@", &euid.to_string()).replace("@EGID@", &egid.to_string())
 }
 
-/// Writes `document` below `bundle`, whole or not at all.
-fn write_new(bundle: PathBuf, document: &str) -> Result<(), InputError> {
-    let path = bundle.join(CONFIG);
-    let refused = |e: std::io::Error| InputError::new("--bundle", format!("{}: {}", path.display(), io_text(&e)));
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+/// Writes `document` to `path`, as the flag `at` says, whole or not at all.
+fn write_new(path: &Path, at: &str, document: &str) -> Result<(), InputError> {
+    let refused = |e: std::io::Error| InputError::new(at, format!("{}: {}", path.display(), io_text(&e)));
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
         // runc's words, byte for byte.
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(InputError::new("--bundle", format!("File {CONFIG} exists. Remove it first")));
+            let name = path.file_name().unwrap_or(path.as_os_str()).display();
+            return Err(InputError::new(at, format!("File {name} exists. Remove it first")));
         }
         file => file.map_err(refused)?,
     };
     file.write_all(document.trim_end().as_bytes()).map_err(|e| {
         // A disk that is full must not leave half a document that the next attempt then refuses to replace.
-        let _ = fs::remove_file(&path);
+        let _ = fs::remove_file(path);
         refused(e)
     })
 }

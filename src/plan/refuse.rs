@@ -32,9 +32,9 @@ mod tests {
 
     #[test]
     fn each_field_not_honoured_is_refused_by_name() {
-        for (document, at) in [
-            (json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }), "linux.personality.flags"),
-        ] {
+        for (document, at) in
+            [(json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }), "linux.personality.flags")]
+        {
             let text = error(unsupported(&spec(document), &options()));
             assert!(text.starts_with(&format!("{at}: ")), "{text}");
         }

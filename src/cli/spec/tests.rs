@@ -41,12 +41,12 @@ fn cve_2022_29162_no_capability_is_inheritable_or_ambient() {
 fn an_existing_file_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(CONFIG);
-    write_new(dir.path().to_owned(), EXAMPLE).unwrap();
+    write_new(&dir.path().join(CONFIG), "--bundle", EXAMPLE).unwrap();
     assert!(fs::read_to_string(&file).unwrap().starts_with("{\n\t\"ociVersion\""));
     fs::write(&file, "mine").unwrap();
-    let error = write_new(dir.path().to_owned(), EXAMPLE).unwrap_err();
+    let error = write_new(&dir.path().join(CONFIG), "--bundle", EXAMPLE).unwrap_err();
     assert_eq!(error.what, "File config.json exists. Remove it first");
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-    let error = write_new(dir.path().join("missing"), EXAMPLE).unwrap_err();
+    let error = write_new(&dir.path().join("missing").join(CONFIG), "--bundle", EXAMPLE).unwrap_err();
     assert!(error.what.ends_with("no such file or directory"), "{error}");
 }
