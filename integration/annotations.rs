@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Command, Stdio};
 
 use crate::harness::sockets::FdReceiver;
-use crate::harness::{Bundle, Output, json};
+use crate::harness::{Bundle, Fifo, Output, cgroup, json};
 
 /// Sets `run.oci.NAME`.
 fn annotate(bundle: &mut Bundle, name: &str, value: &str) {
@@ -211,4 +211,51 @@ fn what_is_not_honoured_is_refused_and_others_are_passed_on() {
     let features = bundle.rt.call(["features"]).ok().json();
     let unsafe_ones = features["potentiallyUnsafeConfigAnnotations"].as_array().expect("annotations");
     assert!(unsafe_ones.contains(&json!("run.oci.")), "{unsafe_ones:?}");
+}
+
+#[test]
+fn a_cgroup_below_the_containers_can_be_its_own_to_manage() {
+    differs!("runc", "runc has no run.oci annotations");
+    differs!("crun", "crun 1.8.1 does so with the systemd driver alone");
+    if !cgroup::is_v2() {
+        skip!("only cgroup v2 can be delegated");
+    }
+    for user_namespace in [false, true] {
+        let mut bundle = Bundle::new();
+        if user_namespace {
+            bundle.user_namespace();
+        } else {
+            bundle.set("/process/user/uid", 1234);
+        }
+        bundle.unmount("/sys/fs/cgroup").mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+        annotate(&mut bundle, "delegate-cgroup", "own/below");
+        let mut said = Fifo::new(&bundle.rootfs("said"));
+        bundle
+            .script("(grep ^0:: /proc/self/cgroup; mkdir /sys/fs/cgroup/own/below/x; echo $?) >/said; exec sleep 1000");
+        let container = bundle.started();
+        // Its root is the container's cgroup, with the limits: it is in the one below.
+        assert_eq!((said.line().as_str(), said.line().as_str()), ("0::/own/below", "0"));
+        let place = format!("{}/own/below", bundle.cgroup());
+        assert_eq!(cgroup::read("", &place, "cgroup.procs"), container.pid.to_string());
+        let owner = fs::metadata(cgroup::file("", &place, "cgroup.procs")).unwrap().uid();
+        assert_eq!(owner, if user_namespace { 100_000 } else { 1234 });
+        let exec = bundle.rt.call(["exec", &bundle.id, "echo", "joined"]);
+        exec.ok().prints("joined");
+        container.kill("KILL").wait();
+        container.delete();
+    }
+}
+
+#[test]
+fn no_cgroup_of_v1_is_delegated() {
+    only_oarlock!("crun has words of its own");
+    let mut bundle = Bundle::sh("true");
+    for value in ["..", "/top"] {
+        annotate(&mut bundle, "delegate-cgroup", value);
+        bundle.refused().names("annotations[\"run.oci.delegate-cgroup\"]");
+    }
+    annotate(&mut bundle, "delegate-cgroup", "own");
+    if !cgroup::is_v2() {
+        bundle.refused().names("annotations[\"run.oci.delegate-cgroup\"]: needs cgroup v2");
+    }
 }

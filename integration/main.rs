@@ -12,6 +12,7 @@ mod cli;
 mod coverage;
 mod debian;
 mod delegation;
+mod descriptors;
 mod devices;
 mod events;
 mod exec;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{Uid, chown};
 
 use super::{file, freeze, members};
-use crate::plan::cgroup::{CgroupPlan, Dir, Limits, Place};
+use crate::plan::cgroup::{CgroupPlan, Delegate, Dir, Limits, Place};
 use crate::sys;
 
 /// The directories made so far. Dropped before [`Made::keep`], they are removed again, the last first.
@@ -47,6 +47,11 @@ pub(super) fn make(plan: &CgroupPlan, made: &mut Made) -> Result<Place> {
     {
         made.leaf_of_v2 = fresh;
         v2(dir, plan).with_context(|| format!("cgroup {:?}", dir.path()))?;
+        if let Some(Delegate { below, uid }) = &plan.delegate {
+            let sub = Dir { below: dir.below.join(below), ..dir.clone() };
+            mkdir_all(&sub, made)?;
+            delegate(&sub.path(), Uid::from_raw(*uid)).with_context(|| format!("cgroup {:?}", sub.path()))?;
+        }
         place.v2 = Some(dir.clone());
     }
     Ok(place)

@@ -97,6 +97,15 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Moves init on into the cgroup that it is to manage. It was born in the container's own, for that to be the root of its
+    /// cgroup namespace.
+    pub fn move_down(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
+        if let (Some(delegate), Some(dir)) = (&plan.delegate, &self.place.v2) {
+            file::put(&dir.path().join(&delegate.below).join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
     /// Opens what [`join_self`] and clone3 need.
     pub fn join_fds(&self) -> Result<JoinFds> {
         let v2 = self.place.v2.as_ref().map(|d| file::open(&d.path(), OFlag::O_PATH | OFlag::O_DIRECTORY));

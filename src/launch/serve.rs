@@ -39,6 +39,7 @@ pub fn until_ready(
 ) -> Result<()> {
     ids::map(plan.id_maps.as_ref(), child.pid)?;
     ids::adjust_oom_score(plan, child.pid, plan.cgroup.rootless)?;
+    cgroup.move_down(&plan.cgroup, child.pid)?;
     // Nobody reads if the child has failed already: its own words, read below, are the better error.
     let mut sent = channel.send(sync::Kind::Go, &[]);
     if let Some(filter) = &plan.seccomp

@@ -1,7 +1,7 @@
 //! The annotations that change what is done: crun's `run.oci.*`, which Podman and CRI-O set. All others are only passed
 //! on. Those that are known and not honoured are refused: whoever sets one counts on it.
 
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use oci_spec::runtime::Spec;
 
@@ -25,6 +25,8 @@ pub struct Asked {
     pub seccomp_bpf: Option<Vec<u8>>,
     /// `seccomp_fail_unknown_syscall`: a system call that libseccomp does not know is an error.
     pub known_syscalls_only: bool,
+    /// `delegate-cgroup`: a cgroup below the container's that its processes are put into, and may manage.
+    pub delegate: Option<PathBuf>,
     /// `pidfd_receiver`: a socket that receives init's pidfd.
     pub pidfd_receiver: Option<PathBuf>,
 }
@@ -35,7 +37,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("seccomp.plugins", "no plugins are loaded: give linux.seccomp.listenerPath"),
     ("systemd.force_cgroup_v1", "mount what the program needs by an entry of mounts"),
     ("timens_offset", "give linux.timeOffsets"),
-    ("delegate-cgroup", "mount /sys/fs/cgroup writable with a cgroup namespace: its cgroup is delegated then"),
 ];
 
 /// mount(8): the options that give a label.
@@ -62,6 +63,7 @@ pub fn read(spec: &Spec) -> Result<Asked> {
             }
             "seccomp_bpf_data" => asked.seccomp_bpf = Some(bpf(at(), value)?),
             "seccomp_fail_unknown_syscall" => asked.known_syscalls_only = true,
+            "delegate-cgroup" if !value.is_empty() => asked.delegate = Some(below(at(), value)?),
             "pidfd_receiver" => asked.pidfd_receiver = Some(absolute(at(), value)?),
             _ => {
                 // An empty value is crun's way to say none.
@@ -79,6 +81,16 @@ fn absolute(at: String, value: &str) -> Result<PathBuf> {
     let path = PathBuf::from(value);
     if !path.is_absolute() {
         return Err(InputError::new(at, format!("{value:?} is not absolute")));
+    }
+    Ok(path)
+}
+
+/// Ordinary components only.
+fn below(at: String, value: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(value);
+    if !path.components().all(|component| matches!(component, Component::Normal(_))) || value.contains('\n') {
+        return Err(InputError::new(at, format!("{value:?} is no path below the container's cgroup"))
+            .hint("one or more names, with slashes between them"));
     }
     Ok(path)
 }
@@ -143,6 +155,8 @@ mod tests {
             ("run.oci.handler", "krun"),
             ("run.oci.seccomp.plugins", "x.so"),
             ("run.oci.hooks.stderr", "relative"),
+            ("run.oci.delegate-cgroup", "../up"),
+            ("run.oci.delegate-cgroup", "/top"),
             ("run.oci.mount_context_type", "other"),
             ("run.oci.seccomp_bpf_data", "not base64!"),
             ("run.oci.seccomp_bpf_data", "AAAA"),

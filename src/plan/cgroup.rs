@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::{Options, annotations};
 use crate::cgroup::layout::{Kind, Layout};
 use crate::error::InputError;
 
@@ -41,6 +41,9 @@ pub struct CgroupPlan {
     pub limits: Limits,
     /// The uid that gets a delegated v2 cgroup (the container has its own cgroup namespace and a writable mount of it).
     pub owner: Option<u32>,
+    /// Below the container's v2 cgroup, where its processes are put instead, and which is given to its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<Delegate>,
     /// Failing for want of permission is no error where `explicit` is false and no limit needs the cgroup.
     pub rootless: bool,
     /// Whether `linux.cgroupsPath` was given.
@@ -56,6 +59,15 @@ pub struct Place {
     pub v1: Vec<Dir>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v2: Option<Dir>,
+}
+
+/// A cgroup for the container to manage (crun's `run.oci.delegate-cgroup`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delegate {
+    pub below: PathBuf,
+    /// The host's uid of the container's root.
+    pub uid: u32,
 }
 
 impl Place {
@@ -178,12 +190,24 @@ pub fn compile(
     let mut limits = out.limits;
     limits.enable = enable(layout, &limits);
     Ok(CgroupPlan {
+        delegate: delegate(spec, &place, obstacles)?,
         owner: if place.kind == Kind::V2 { path::owner(spec) } else { None },
         place,
         limits,
         rootless,
         explicit: given.is_some(),
     })
+}
+
+/// `run.oci.delegate-cgroup`.
+fn delegate(spec: &Spec, place: &Place, obstacles: &mut Vec<InputError>) -> Result<Option<Delegate>> {
+    let Some(below) = annotations::read(spec)?.delegate else { return Ok(None) };
+    // Whoever manages a v1 cgroup can undo its limits.
+    if place.kind != Kind::V2 || place.v2.is_none() {
+        let obstacle = InputError::new("annotations[\"run.oci.delegate-cgroup\"]", "needs cgroup v2");
+        obstacles.push(obstacle.hint("on v1 it is not safe to let a container manage a cgroup"));
+    }
+    Ok(Some(Delegate { below, uid: path::host_uid(spec).unwrap_or(0) }))
 }
 
 /// Compiles `update`'s resources; `at` is the JSON path of `resources` (empty for a document of its own). Device rules

@@ -32,12 +32,9 @@ mod tests {
 
     #[test]
     fn each_field_not_honoured_is_refused_by_name() {
-        for (document, at) in
-            [(json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } }), "linux.personality.flags")]
-        {
-            let text = error(unsupported(&spec(document), &options()));
-            assert!(text.starts_with(&format!("{at}: ")), "{text}");
-        }
+        let flags = json!({ "linux": { "personality": { "domain": "LINUX", "flags": ["X"] } } });
+        let text = error(unsupported(&spec(flags), &options()));
+        assert!(text.starts_with("linux.personality.flags: "), "{text}");
         let systemd = Options { cgroup_manager: Manager::Systemd, ..options() };
         assert!(error(unsupported(&spec(json!({})), &systemd)).starts_with("--systemd-cgroup: "));
         assert_eq!(unsupported(&spec(json!({})), &options()), Ok(()));

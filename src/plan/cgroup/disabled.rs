@@ -36,8 +36,10 @@ pub(super) fn compile(
     if resources.and_then(|resources| resources.devices().as_ref()).is_some_and(|rules| !rules.is_empty()) {
         warn.push("linux.resources.devices: not enforced, since --cgroup-manager disabled makes no cgroup".to_owned());
     }
+    let place = Place { kind: layout.kind(), v1: Vec::new(), v2: None };
     Ok(CgroupPlan {
-        place: Place { kind: layout.kind(), v1: Vec::new(), v2: None },
+        delegate: super::delegate(spec, &place, obstacles)?,
+        place,
         limits: Limits::default(),
         owner: None,
         rootless: options.rootless,

@@ -109,8 +109,14 @@ pub(super) fn owner(spec: &Spec) -> Option<u32> {
     if !writable || !has(LinuxNamespaceType::Cgroup) {
         return None;
     }
+    host_uid(spec)
+}
+
+/// The host's uid for the container's user; `None` where it is not mapped.
+pub(super) fn host_uid(spec: &Spec) -> Option<u32> {
+    let linux = spec.linux().as_ref()?;
     let uid = spec.process().as_ref().map_or(0, |p| p.user().uid());
-    if !has(LinuxNamespaceType::User) {
+    if !linux.namespaces().iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User) {
         return Some(uid);
     }
     linux.uid_mappings().as_deref().unwrap_or_default().iter().find_map(|m| {

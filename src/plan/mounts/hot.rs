@@ -19,6 +19,7 @@ pub fn compile(given: &[oci_spec::runtime::Mount], bundle: &Path, warn: &mut Vec
         place: Place { kind: Kind::V1, v1: Vec::new(), v2: None },
         limits: Limits::default(),
         owner: None,
+        delegate: None,
         rootless: false,
         explicit: false,
     };
