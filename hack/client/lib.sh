@@ -22,7 +22,7 @@ runtime=${CLIENT_RUNTIME-}
 work=${CLIENT_WORK-}
 cgroup=${CLIENT_CGROUP-}
 also=()
-passed=0 failed=0 skipped=0 stage=''
+passed=0 failed=0 skipped=0 stage='' patience=60
 
 # client_main prepare|run
 client_main() {
@@ -137,12 +137,12 @@ exits() {
 # bounded COMMAND…: run it, but not for longer than a minute. The clients of daemons wait for ever by themselves.
 bounded() { timeout --foreground --kill-after 5 60 "$@"; }
 
-# until_true COMMAND…: wait until it succeeds, for what has no event to wait for. Half a minute at most.
+# until_true COMMAND…: wait until it succeeds, for what has no event to wait for. $patience seconds at most.
 until_true() {
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + patience))
     until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$deadline" ] || { note "waited 30 seconds for: $*"; return 1; }
-        sleep 0.05
+        [ "$SECONDS" -lt "$deadline" ] || { note "waited $patience seconds for: $*"; return 1; }
+        sleep 0.1
     done
 }
 
@@ -236,7 +236,7 @@ rootfs() {
     chown 1000:1000 "$1/home/web"
 }
 
-# image FILE NAME [ROOTFS]: write an image of one layer to FILE, in the form that docker load, podman load, ctr image
+# image FILE NAME [ROOTFS [COMMAND]]: write an image of one layer to FILE, in the form that docker load, podman load, ctr image
 # import and skopeo all take: an OCI layout with Docker's manifest.json beside it.
 image() {
     local file=$1 name=$2 dir=$work/image.$BASHPID layer config manifest
@@ -247,7 +247,7 @@ image() {
     layer=$(blob "$dir/layout" <"$dir/layer")
     config=$(blob "$dir/layout" <<JSON
 {"architecture": "$(dpkg --print-architecture)", "os": "linux", "created": "1970-01-01T00:00:00Z",
- "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes"], "Cmd": ["/bin/sh"], "WorkingDir": "/"},
+ "config": {"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "FROM_IMAGE=yes"], "Cmd": ${4-[\"/bin/sh\"]}, "WorkingDir": "/"},
  "rootfs": {"type": "layers", "diff_ids": ["sha256:$layer"]},
  "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "hack/clients"}]}
 JSON
