@@ -64,6 +64,8 @@ end() {
         done
     done
     ip link delete fabric
+    # ip makes this directory a mount, and leaves it.
+    umount /run/netns
 }
 
 # on NODE COMMAND…: docker on that node.
@@ -184,7 +186,7 @@ test_service_rolling_update() {
     on 1 service update --detach --env-add VERSION=2 rolling
     until_true eval '[ "$(on 1 service inspect --format "{{.UpdateStatus.State}}" rolling)" = completed ]'
     for n in $nodes; do
-        if [ "$(tasks rolling "$n")" -gt 0 ]; then is 2 "$(on "$n" exec "$(task_of rolling "$n")" printenv VERSION)"; fi
+        if [ "$(tasks rolling "$n")" -gt 0 ]; then is 2 "$(on "$n" exec "$(task_of rolling "$n")" sh -c 'echo $VERSION')"; fi
     done
     remove rolling
 }
