@@ -146,6 +146,15 @@ fn tmpcopyup_fills_a_tmpfs_with_what_it_covers() {
 }
 
 #[test]
+fn a_filled_tmpfs_has_the_mode_and_owner_that_were_asked_for() {
+    differs!("runc", "runc 1.1.5 sets the mode of the directory beneath it");
+    let mut bundle = Bundle::sh("stat -c '%a %u:%g' /data /data/sub");
+    bundle.file("data/sub/file", "copied\n", 0o640);
+    bundle.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup", "mode=710", "uid=7", "gid=8"]);
+    assert_eq!(bundle.run().ok().lines(), ["710 7:8", "755 0:0"]);
+}
+
+#[test]
 fn proc_shows_the_containers_own_processes() {
     let output = Bundle::sh("ls -d /proc/[0-9]* | wc -l; read name < /proc/1/comm; echo $name").run().ok();
     let count: u32 = output.lines()[0].parse().unwrap();

@@ -16,24 +16,29 @@ use crate::sys::{Named, SysError};
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// Copies everything below the directory `from` into the directory `to`. Both may be O_PATH descriptors. Symlinks are
-/// copied, never followed.
+/// Copies everything below the directory `from` into the directory `to`, which itself stays as its mount options made
+/// it. Both may be O_PATH descriptors. Symlinks are copied, never followed.
 pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let open = |fd| openat(fd, ".", DIRECTORY, Mode::empty()).named(|| "open(\".\")".to_owned());
-    copy_directory(open(from)?, &open(to)?)
+    copy_entries(&open(from)?, &open(to)?)
 }
 
-fn copy_directory(from: OwnedFd, to: &OwnedFd) -> Result<()> {
+fn copy_directory(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let meta = stat(from.as_fd())?;
+    copy_entries(from, to)?;
+    keep_attributes(to, &meta)
+}
+
+fn copy_entries(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     let mut entries = Dir::from_fd(from.try_clone().named(|| "dup()".to_owned())?).named(|| "opendir()".to_owned())?;
     for entry in entries.iter() {
         let entry = entry.named(|| "readdir()".to_owned())?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            copy_entry(&from, to, name).with_context(|| name.to_string_lossy().into_owned())?;
+            copy_entry(from, to, name).with_context(|| name.to_string_lossy().into_owned())?;
         }
     }
-    keep_attributes(to, &meta)
+    Ok(())
 }
 
 fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &std::ffi::CStr) -> Result<()> {
@@ -43,7 +48,7 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &std::ffi::CStr) -> Result<()>
             let source = openat(from, name, DIRECTORY, Mode::empty()).named(|| format!("open({name:?})"))?;
             mkdirat(to, name, Mode::S_IRWXU).named(|| format!("mkdir({name:?})"))?;
             let target = openat(to, name, DIRECTORY, Mode::empty()).named(|| format!("open({name:?})"))?;
-            copy_directory(source, &target)
+            copy_directory(&source, &target)
         }
         SFlag::S_IFREG => {
             // O_NONBLOCK: should the file have become a fifo since, opening it must not wait.
