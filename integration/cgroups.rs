@@ -375,3 +375,21 @@ fn a_program_that_needs_more_memory_than_allowed_is_killed() {
     let output = bundle.run();
     assert!(!output.stdout.contains("code 0"), "{output}");
 }
+
+#[test]
+fn rootless_without_the_right_to_a_cgroup_it_runs_in_the_callers_and_sees_that() {
+    differs!("runc", "runc 1.1.5 goes by the uid, whatever --rootless says");
+    if cgroup::is_v2() || !cgroup::has_v1("pids") {
+        skip!("the host has no v1 hierarchy of processes");
+    }
+    let mut bundle = Bundle::sh("test $(wc -l </sys/fs/cgroup/pids/cgroup.procs) -ge 1 && echo sees its own");
+    bundle.remove("/linux/cgroupsPath").remove("/linux/resources").no_namespace("cgroup");
+    bundle.rt.global = vec!["--rootless=true".to_owned()];
+    let command = bundle.command("run", &[]);
+    // Nobody may make a cgroup where they are mounted read-only.
+    let mut inside = std::process::Command::new("unshare");
+    inside.args(["--mount", "--propagation=private", "sh", "-c"]);
+    inside.arg("for d in /sys/fs/cgroup/*/; do mount -o remount,bind,ro $d; done; exec \"$@\"").arg("sh");
+    inside.arg(command.get_program()).args(command.get_args()).env_remove("NOTIFY_SOCKET").env_remove("LISTEN_FDS");
+    bundle.rt.finish(inside).ok().prints("sees its own");
+}

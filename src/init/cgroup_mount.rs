@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::symlinkat;
 
 use crate::plan::mounts::CgroupHierarchy;
-use crate::sys::Named;
 use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, set_attributes};
+use crate::sys::{Named, SysError};
 
 /// Mounts the tmpfs on `target`, with the hierarchies in it, each with `attributes`; the tmpfs itself becomes read-only
 /// last. Returns the tmpfs.
@@ -44,7 +45,12 @@ pub fn mount(
 /// The hierarchy as the container's cgroup namespace shows it, or without one the container's own directory.
 fn tree(hierarchy: &CgroupHierarchy, attributes: u64) -> Result<OwnedFd> {
     if let Some(source) = &hierarchy.bind {
-        let tree = clone_tree(source, false)?;
+        let (tree, attributes) = match (clone_tree(source, false), &hierarchy.bind_own) {
+            (Err(SysError { errno: Errno::ENOENT, .. }), Some(own)) => {
+                (clone_tree(own, false)?, attributes | MOUNT_ATTR_RDONLY)
+            }
+            (tree, _) => (tree?, attributes),
+        };
         set_attributes(tree.as_fd(), attributes, 0, false)?;
         return Ok(tree);
     }

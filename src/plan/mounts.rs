@@ -132,6 +132,10 @@ pub struct CgroupHierarchy {
     pub params: Vec<FsParam>,
     /// Without a cgroup namespace: the container's own cgroup directory on the host, bound here.
     pub bind: Option<PathBuf>,
+    /// What is bound if that does not exist: the runtime's own cgroup, in which a rootless container is that may not
+    /// have one of its own. Read-only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bind_own: Option<PathBuf>,
 }
 
 /// Where the container finds the socket of `NOTIFY_SOCKET` (sd_notify(3)); its directory is a bind of `notify` in the

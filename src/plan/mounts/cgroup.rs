@@ -39,7 +39,7 @@ pub fn compile(mount: &mut Mount, options: &Options, own: bool, cgroup: &CgroupP
         _ => {
             mount.attrs.set |= V1_ATTRS;
             mount.readonly_late = mount.attrs.set & attr::RDONLY != 0;
-            v1(&cgroup.place.v1, own)
+            v1(&cgroup.place.v1, own, cgroup.rootless && !cgroup.explicit)
         }
     };
     match options.of_filesystem() {
@@ -49,7 +49,8 @@ pub fn compile(mount: &mut Mount, options: &Options, own: bool, cgroup: &CgroupP
     }
 }
 
-fn v1(dirs: &[Dir], own: bool) -> MountKind {
+/// `optional`: the directories are those of a rootless container, which is run without where it may not make them.
+fn v1(dirs: &[Dir], own: bool, optional: bool) -> MountKind {
     let mut hierarchies = Vec::with_capacity(dirs.len());
     let mut links = Vec::new();
     for dir in dirs {
@@ -66,6 +67,8 @@ fn v1(dirs: &[Dir], own: bool) -> MountKind {
             fstype: "cgroup",
             params: params.collect(),
             bind: (!own).then(|| dir.path()),
+            // Without a cgroupsPath the container's is directly below the runtime's own.
+            bind_own: dir.path().parent().filter(|_| !own && optional).map(Into::into),
         });
     }
     MountKind::CgroupV1 { hierarchies, links }
