@@ -206,3 +206,48 @@ fn a_descriptor_of_the_runtimes_own_is_none_that_can_be_preserved() {
     assert!(refused.stderr.contains("descriptor 3 is not open"), "{refused}");
     bundle.nothing_left(refused);
 }
+
+/// Runs a script as root of a user namespace that owns none of the host's other namespaces, as Podman runs its runtime
+/// for everyone but root. `$runtime`, `$bundle` and `$id` are set; what it prints is returned.
+fn as_podman_without_root(bundle: &Bundle, script: &str) -> crate::harness::Output {
+    bundle.write();
+    let mut inside = Command::new("unshare");
+    inside.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script]).env_remove("NOTIFY_SOCKET");
+    let call = bundle.rt.command([""]);
+    let root = call.get_args().nth(1).expect("--root DIR").to_str().unwrap().to_owned();
+    let program = call.get_program().to_str().unwrap().to_owned();
+    inside.env("runtime", format!("{program} --root {root} --rootless=true"));
+    inside.env("bundle", bundle.path("")).env("id", &bundle.id);
+    bundle.rt.finish(inside)
+}
+
+#[test]
+fn without_root_a_pid_namespace_is_entered_that_cannot_be_left() {
+    differs!("crun", "crun 1.8.1 does not work beside a v2 hierarchy with controllers");
+    let mut bundle = Bundle::waiting();
+    bundle.remove("/linux/resources").no_namespace("cgroup").unmount("/sys/fs/cgroup").unmount("/dev/pts");
+    let script = "$runtime run --detach --bundle $bundle $id >/dev/null
+        $runtime exec $id sh -c 'echo pid 1 is $(cat /proc/1/comm)'
+        $runtime exec $id sh -c 'exit 7' || echo code $?
+        $runtime delete --force $id";
+    assert_eq!(as_podman_without_root(&bundle, script).ok().lines(), ["pid 1 is sleep", "code 7"]);
+}
+
+#[test]
+fn without_root_a_pid_namespace_can_be_joined() {
+    differs!("crun", "crun 1.8.1 does not work beside a v2 hierarchy with controllers");
+    let mut bundle = Bundle::sh("readlink /proc/self/ns/pid");
+    let held = bundle.path("held");
+    bundle.namespace("pid", Some(&held));
+    bundle.remove("/linux/resources").no_namespace("cgroup").unmount("/sys/fs/cgroup").unmount("/dev/pts");
+    let script = "mkfifo $bundle/fifo
+        unshare --pid --fork --kill-child \\
+            sh -c 'read pid rest </proc/self/stat; echo $pid >$bundle/fifo; exec sleep 1000' &
+        read pid <$bundle/fifo
+        ln -s /proc/$pid/ns/pid $bundle/held
+        readlink /proc/$pid/ns/pid
+        $runtime run --bundle $bundle $id
+        kill -9 $!";
+    let output = as_podman_without_root(&bundle, script).ok();
+    assert_eq!(output.lines()[0], output.lines()[1], "{output}");
+}

@@ -148,8 +148,8 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     }
     let other = || if request.cgroup.is_some() { Ok(None) } else { current_cgroup(&record.cgroup, pid) };
     let into = Into { cgroup, other: &other, tolerant: base.rootless };
-    let child = if base.rootless && namespaces & Kind::User.flag() != 0 && namespaces & Kind::Pid.flag() != 0 {
-        from_user_namespace(&mut joining, &into)?
+    let child = if base.rootless && namespaces & Kind::Pid.flag() != 0 {
+        in_between(&mut joining, &into)?
     } else {
         directly(&mut joining, &into, namespaces & Kind::Pid.flag() != 0)?
     };
@@ -400,12 +400,16 @@ fn is(error: &anyhow::Error, errno: Errno) -> bool {
     error.downcast_ref::<SysError>().is_some_and(|error| error.errno == errno)
 }
 
-/// Without privileges over the host they come from the container's user namespace: somebody has to enter that first.
-fn from_user_namespace(joining: &mut Joining<'_>, into: &Into<'_>) -> Result<Child> {
+/// Without privileges over the host nobody returns to its pid namespace; and they can come from the container's user
+/// namespace alone, which is not left again either. So somebody else goes there.
+fn in_between(joining: &mut Joining<'_>, into: &Into<'_>) -> Result<Child> {
+    let user = joining.namespaces & Kind::User.flag() != 0;
     joining.namespaces &= !Kind::User.flag();
     through_middle(|| {
-        enter(joining.init, Kind::User.flag())?;
-        set_undumpable()?;
+        if user {
+            enter(joining.init, Kind::User.flag())?;
+            set_undumpable()?;
+        }
         enter(joining.init, Kind::Pid.flag())?;
         match into.clone(libc::CLONE_PARENT as u64)? {
             Cloned::Child => child::run(joining),

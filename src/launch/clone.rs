@@ -1,4 +1,4 @@
-//! The clone: new namespaces, namespaces to join, and the one case that needs a process in between.
+//! The clone: new namespaces, namespaces to join, and the two cases that need a process in between.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -87,10 +87,19 @@ pub fn start(plan: &Plan, mut join: Joined, cgroup: Option<OwnedFd>, mut inherit
     // namespace could no longer join, it has to be born into too.
     let new_user = plan.namespaces.is_new(Kind::User);
     let before = join.take(|kind| kind == Kind::Pid || (new_user && kind != Kind::Mount));
-    let needs_middle = plan.namespaces.needs_middle();
-    let home = Home::leave_for(&before, plan)?;
     inherited.join = join.0;
-    let cloned = if needs_middle {
+    if plan.cgroup.rootless && before.iter().any(|(kind, _)| *kind == Kind::Pid) {
+        // Without privileges over the host there is no way back into its pid namespace, so another process goes.
+        return through_middle(move || {
+            Home::leave_for(&before, plan)?;
+            match clone(flags | libc::CLONE_PARENT as u64, cgroup.as_ref().map(AsFd::as_fd))? {
+                Cloned::Child => init::run(plan, inherited),
+                Cloned::Parent { pid, .. } => Ok(pid),
+            }
+        });
+    }
+    let home = Home::leave_for(&before, plan)?;
+    let cloned = if plan.namespaces.needs_middle() {
         through_middle(move || match clone_in_user_namespace(plan, cgroup, &mut inherited)? {
             Cloned::Child => init::run(plan, inherited),
             Cloned::Parent { pid, .. } => Ok(pid),
@@ -136,8 +145,8 @@ impl Home {
     }
 }
 
-/// Has a child born by a process in between, which can enter what this one cannot leave again (a user namespace), and
-/// clone from there. `birth` does both: in the middle process it returns what [`clone`] says of the child, made with
+/// Has a child born by a process in between, which can enter what this one cannot leave again (a user namespace; without
+/// privileges over the host a pid namespace), and clone from there. `birth` does both: in the middle process it returns what [`clone`] says of the child, made with
 /// CLONE_PARENT, so that the child is ours; in the child it does not return.
 pub fn through_middle(birth: impl FnOnce() -> Result<i32>) -> Result<Child> {
     let (result, report) = nix::unistd::pipe2(OFlag::O_CLOEXEC).named(|| "pipe2()".to_owned())?;
@@ -167,7 +176,7 @@ pub fn through_middle(birth: impl FnOnce() -> Result<i32>) -> Result<Child> {
             let pid = i32::from_ne_bytes(pid);
             Ok(Child { pid, pidfd: pidfd_open(pid)? })
         }
-        _ if said.is_empty() => bail!("the process that enters the user namespace died (wait status {status:#x})"),
+        _ if said.is_empty() => bail!("the process between runtime and container died (wait status {status:#x})"),
         _ => bail!("{}", String::from_utf8_lossy(&said)),
     }
 }
