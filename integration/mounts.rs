@@ -72,6 +72,16 @@ fn check_flags(cases: &[(&[&str], &[&str], &[&str])]) {
 
 /// Proves: mounts[].options
 #[test]
+fn an_empty_option_is_none() {
+    let mut bundle = Bundle::sh("echo x >/vol/file");
+    let source = bundle.host_dir("source");
+    bundle.bind(&source, "/vol", &["", "rbind"]);
+    bundle.mount("/t", "tmpfs", "tmpfs", &["", "nosuid"]);
+    bundle.run().ok();
+    assert_eq!(std::fs::read_to_string(source.join("file")).unwrap(), "x\n");
+}
+
+#[test]
 fn the_classic_flags_arrive() {
     check_flags(FLAGS);
 }

@@ -55,6 +55,15 @@ fn without_capabilities_there_are_none() {
 }
 
 #[test]
+fn ambient_capabilities_that_cannot_be_are_left_out_without_a_word() {
+    let mut bundle = Bundle::sh("grep CapAmb /proc/self/status");
+    bundle.set("/process/capabilities/ambient", json!(["CAP_CHOWN", "CAP_KILL"]));
+    let output = bundle.run().ok();
+    assert_eq!(output.lines(), ["CapAmb:\t0000000000000000"]);
+    assert_eq!(output.stderr, "");
+}
+
+#[test]
 fn a_user_other_than_root_has_no_capability_without_ambient_ones() {
     let mut bundle = Bundle::new();
     bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}));

@@ -154,7 +154,7 @@ impl Exec {
             listen_fds,
             listen_fd_names: listen_fd_names.as_deref(),
         };
-        let process = exec::compile(&container.record.exec, document.as_ref(), &flags, &mut warnings);
+        let process = exec::compile(&container.record.exec, document.as_ref(), &flags);
         for warning in warnings {
             global.log.warning(&warning);
         }

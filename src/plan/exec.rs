@@ -83,14 +83,9 @@ pub struct Flags<'a> {
 ///
 /// # Errors
 /// What is wrong in the flags, by their names, or in the document, by JSON path.
-pub fn compile(
-    base: &Base,
-    document: Option<&oci_spec::runtime::Process>,
-    flags: &Flags<'_>,
-    warn: &mut Vec<String>,
-) -> Result<Process> {
+pub fn compile(base: &Base, document: Option<&oci_spec::runtime::Process>, flags: &Flags<'_>) -> Result<Process> {
     let mut process = match document {
-        Some(document) => from_document(base, document, flags, warn)?,
+        Some(document) => from_document(base, document, flags)?,
         None => from_container(base, flags)?,
     };
     for (i, arg) in flags.args.iter().enumerate() {
@@ -150,12 +145,7 @@ fn from_container(base: &Base, flags: &Flags<'_>) -> Result<Process> {
     Ok(process)
 }
 
-fn from_document(
-    base: &Base,
-    document: &oci_spec::runtime::Process,
-    flags: &Flags<'_>,
-    warn: &mut Vec<String>,
-) -> Result<Process> {
+fn from_document(base: &Base, document: &oci_spec::runtime::Process, flags: &Flags<'_>) -> Result<Process> {
     let mut document = document.clone();
     if flags.tty {
         document.set_terminal(Some(true));
@@ -163,7 +153,7 @@ fn from_document(
     if !flags.args.is_empty() {
         document.set_args(Some(flags.args.to_vec()));
     }
-    let mut process = process::document(&document, Vec::new(), warn)?;
+    let mut process = process::document(&document, Vec::new())?;
     let Some(container) = &base.process else { return Ok(process) };
     process.keep_groups = container.keep_groups;
     if document.capabilities().is_none() {

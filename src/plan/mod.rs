@@ -126,7 +126,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
     let id_maps = idmap::compile(spec, &namespaces, facts)?;
     let mut obstacles = Vec::new();
     let cgroup = cgroup::compile(spec, options, &facts.cgroup, warn, &mut obstacles)?;
-    let mut process = spec.process().as_ref().map(|process| process::compile(process, options, warn)).transpose()?;
+    let mut process = spec.process().as_ref().map(|process| process::compile(process, options)).transpose()?;
     if let Some(process) = &mut process {
         process.personality = process::personality(spec);
         process.keep_groups = asked.keep_groups;

@@ -108,14 +108,14 @@ const PER_LINUX32: u64 = 0x0008;
 ///
 /// # Errors
 /// Whatever is wrong in it, by its JSON path.
-pub fn compile(process: &oci_spec::runtime::Process, options: &Options, warn: &mut Vec<String>) -> Result<Process> {
+pub fn compile(process: &oci_spec::runtime::Process, options: &Options) -> Result<Process> {
     let notify = options.notify_socket.is_some().then(|| format!("NOTIFY_SOCKET={}", mounts::NOTIFY_SOCKET));
     let mut variables: Vec<String> = notify.into_iter().collect();
     if options.listen_fds > 0 {
         variables.extend(sockets(options.listen_fds, options.listen_fd_names.as_deref()));
         variables.push("LISTEN_PID=1".to_owned());
     }
-    document(process, variables, warn)
+    document(process, variables)
 }
 
 /// What socket activation tells in the environment (sd_listen_fds(3)), the pid apart.
@@ -124,11 +124,7 @@ pub(super) fn sockets(count: u32, names: Option<&str>) -> impl Iterator<Item = S
 }
 
 /// A `process`, the container's or one for `exec`, with variables of the runtime's own after those of its `env`.
-pub(super) fn document(
-    process: &oci_spec::runtime::Process,
-    variables: Vec<String>,
-    warn: &mut Vec<String>,
-) -> Result<Process> {
+pub(super) fn document(process: &oci_spec::runtime::Process, variables: Vec<String>) -> Result<Process> {
     let terminal = process.terminal().unwrap_or(false);
     let cwd = process.cwd();
     if !cwd.is_absolute() {
@@ -171,10 +167,7 @@ pub(super) fn document(
         keep_groups: false,
         umask,
         rlimits: rlimits(process.rlimits().as_deref().unwrap_or_default())?,
-        capabilities: process
-            .capabilities()
-            .as_ref()
-            .map_or(Ok(Capabilities::default()), |sets| caps::compile(sets, warn))?,
+        capabilities: process.capabilities().as_ref().map_or(Ok(Capabilities::default()), caps::compile)?,
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         oom_score_adj,
         apparmor_profile: lsm::label("process.apparmorProfile", process.apparmor_profile().as_ref())?,

@@ -22,7 +22,7 @@ fn base(extra: Value) -> Base {
 }
 
 fn with(flags: &Flags<'_>) -> Result<Process> {
-    compile(&base(json!({})), None, flags, &mut Vec::new())
+    compile(&base(json!({})), None, flags)
 }
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -74,7 +74,7 @@ fn flags_overrule() {
     for document in
         [None, Some(document(json!({ "env": ["PATH=/bin", "A=1"], "capabilities": { "bounding": ["CHOWN"] } })))]
     {
-        let process = compile(&base(json!({})), document.as_ref(), &flags, &mut Vec::new()).unwrap();
+        let process = compile(&base(json!({})), document.as_ref(), &flags).unwrap();
         assert!(process.terminal && process.no_new_privileges);
         assert_eq!((process.uid, process.gid, process.cwd), (10, 11, PathBuf::from("/tmp")));
         assert_eq!(process.env, ["PATH=/bin", "A=2", "B=3", "LISTEN_FDS=2", "LISTEN_FDNAMES=x:y"]);
@@ -86,13 +86,13 @@ fn flags_overrule() {
 #[test]
 fn what_a_document_leaves_out_is_the_containers() {
     let base = base(json!({ "apparmorProfile": "p" }));
-    let process = compile(&base, Some(&document(json!({}))), &Flags::default(), &mut Vec::new()).unwrap();
+    let process = compile(&base, Some(&document(json!({}))), &Flags::default()).unwrap();
     assert_eq!((process.uid, process.gid, process.umask, process.oom_score_adj), (0, 0, 7, Some(5)));
     assert_eq!((process.capabilities.bounding, process.rlimits.len()), (1, 1));
     assert_eq!(process.apparmor_profile.as_deref(), Some("p"));
     assert!(process.env.is_empty() && process.additional_gids.is_empty());
     let none = document(json!({ "capabilities": {} }));
-    let process = compile(&base, Some(&none), &Flags::default(), &mut Vec::new()).unwrap();
+    let process = compile(&base, Some(&none), &Flags::default()).unwrap();
     assert_eq!(process.capabilities, crate::plan::process::Capabilities::default());
 }
 
@@ -100,7 +100,7 @@ fn what_a_document_leaves_out_is_the_containers() {
 fn processors_are_the_documents_or_the_containers() {
     let base = base(json!({ "execCPUAffinity": { "initial": "0-2", "final": "1" } }));
     let lists = |extra: Value| {
-        let process = compile(&base, Some(&document(extra)), &Flags::default(), &mut Vec::new()).unwrap();
+        let process = compile(&base, Some(&document(extra)), &Flags::default()).unwrap();
         let affinity = process.exec_affinity.unwrap();
         [affinity.initial, affinity.last].map(|mask| mask.map_or_else(String::new, |mask| mask.to_string()))
     };
@@ -108,7 +108,7 @@ fn processors_are_the_documents_or_the_containers() {
     assert_eq!(lists(json!({ "execCPUAffinity": {} })), ["0-2", "1"]);
     assert_eq!(lists(json!({ "execCPUAffinity": { "final": "7" } })), ["", "7"]);
     let args = words(&["sh"]);
-    let process = compile(&base, None, &Flags { args: &args, ..Flags::default() }, &mut Vec::new()).unwrap();
+    let process = compile(&base, None, &Flags { args: &args, ..Flags::default() }).unwrap();
     assert_eq!(process.exec_affinity, base.process.unwrap().exec_affinity);
 }
 

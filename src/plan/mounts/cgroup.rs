@@ -14,8 +14,9 @@ const V1_ATTRS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 /// Decides the kind of `mount`, whose attributes are the document's so far.
 ///
 /// On v2 it is the filesystem, or without a cgroup namespace the container's own directory: the filesystem would show
-/// the host's whole tree, which a container without a cgroup of its own may at least not write to. On v1 it is a tmpfs with one directory for each hierarchy, named as on the host; the
-/// unified hierarchy of a hybrid host is left out, as by runc: a systemd inside would try to manage it.
+/// the host's whole tree, which a container without a cgroup of its own may at least not write to. On v1 it is a tmpfs
+/// with one directory for each hierarchy, named as on the host; the unified hierarchy of a hybrid host is left out, as by
+/// runc: a systemd inside would try to manage it.
 ///
 /// # Errors
 /// Parameters of a filesystem where none is mounted.

@@ -246,6 +246,10 @@ impl Options {
     /// Filesystem parameters: one option may hold several, separated by commas that are not inside double quotes
     /// (an SELinux context has commas of its own).
     fn data(&mut self, at: String, option: &str) -> Result<()> {
+        // Buildah's `--volume A:B` has one option, which is empty.
+        if option.is_empty() {
+            return Ok(());
+        }
         for part in split(option).ok_or_else(|| InputError::new(&at, "has an open double quote"))? {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) => (key, Some(unquote(value))),

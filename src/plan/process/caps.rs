@@ -8,11 +8,12 @@ use super::super::Result;
 use super::Capabilities;
 use crate::error::InputError;
 
-/// The five sets exactly as asked, but for ambient capabilities that the kernel would refuse: runc warns of those.
+/// The five sets exactly as asked, but for ambient capabilities that the kernel would refuse. Those are left out without
+/// a word, as by runc 1.1: Buildah asks for them in every container, and shows its users what the runtime says.
 ///
 /// # Errors
 /// An effective capability that is not permitted: capset(2) refuses it.
-pub fn compile(sets: &LinuxCapabilities, warn: &mut Vec<String>) -> Result<Capabilities> {
+pub fn compile(sets: &LinuxCapabilities) -> Result<Capabilities> {
     let mut caps = Capabilities {
         bounding: bits("bounding", sets.bounding())?,
         effective: bits("effective", sets.effective())?,
@@ -26,12 +27,7 @@ pub fn compile(sets: &LinuxCapabilities, warn: &mut Vec<String>) -> Result<Capab
         return Err(InputError::new("process.capabilities.effective", what)
             .hint("add it to process.capabilities.permitted as well"));
     }
-    let beyond = caps.ambient & !(caps.permitted & caps.inheritable);
-    if beyond != 0 {
-        let what = "an ambient capability must be permitted and inheritable too";
-        warn.push(format!("process.capabilities.ambient: left out {}: {what}", names(beyond)));
-        caps.ambient &= !beyond;
-    }
+    caps.ambient &= caps.permitted & caps.inheritable;
     Ok(caps)
 }
 
