@@ -20,6 +20,7 @@ mod seccomp;
 mod state;
 mod sync;
 mod sys;
+mod weak;
 
 use std::process::ExitCode;
 

@@ -52,6 +52,7 @@ pub struct Mount {
     pub options: Vec<String>,
     pub propagation: Vec<String>,
     pub kind: String,
+    pub source: String,
     pub super_options: Vec<String>,
 }
 
@@ -90,6 +91,7 @@ impl MountTable {
                 options: words(left[5]),
                 propagation: left[6..].iter().map(|word| (*word).to_owned()).collect(),
                 kind: right[0].to_owned(),
+                source: right[1].to_owned(),
                 super_options: words(right[2]),
             })
         };

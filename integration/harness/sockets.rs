@@ -23,6 +23,13 @@ impl FdReceiver {
         Self { listener, path }
     }
 
+    /// Turns away whoever has connected and sent nothing: a command that failed.
+    pub fn discard(&self) {
+        while sys::wait_readable(self.listener.as_fd(), std::time::Duration::ZERO) {
+            self.listener.accept().expect("accept");
+        }
+    }
+
     /// The descriptor and the text that came with it.
     #[track_caller]
     pub fn receive(&self) -> (OwnedFd, String) {

@@ -176,6 +176,15 @@ static int do_ignore_term(char **args) {
     return 0;
 }
 
+// unlock FD: clears MOUNT_ATTR_RDONLY of the mount that a descriptor is on (mount_setattr(2)).
+static int do_unlock(char **args) {
+    struct { uint64_t set, clear, propagation, userns; } attr = {.clear = 1};
+    errno = 0;
+    long rc = syscall(442 /* mount_setattr */, (int)number(args, 0), "", AT_EMPTY_PATH, &attr, sizeof attr);
+    printf("rc=%ld errno=%d\n", rc, rc < 0 ? errno : 0);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -185,6 +194,7 @@ int main(int argc, char **argv) {
         {"keyring", do_keyring}, {"tty", do_tty},       {"resize", do_resize}, {"notify", do_notify},
         {"clocks", do_clocks},   {"self", do_self},     {"sched", do_sched},   {"ignore-term", do_ignore_term},
         {"signalled-syscall", do_signalled_syscall},
+        {"unlock", do_unlock},
     };
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof *verbs; i++)
         if (!strcmp(argv[1], verbs[i].name)) return verbs[i].run(argv + 2);

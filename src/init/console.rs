@@ -16,6 +16,7 @@ use crate::plan::process::Process;
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sys::mount::{attach, clone_tree_of};
 use crate::sys::{Named, tty};
+use crate::weak::{Guard, lacks};
 
 /// DEVPTS_SUPER_MAGIC (linux/magic.h).
 const DEVPTS_MAGIC: i64 = 0x1cd1;
@@ -71,6 +72,7 @@ fn mount_console(init: &Init<'_>, slave: BorrowedFd<'_>) -> Result<()> {
     // A symlink there would lead the mount elsewhere; another file is simply covered.
     if let Ok(existing) = nix::sys::stat::fstatat(&parent, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
         && file_type(&existing) == SFlag::S_IFLNK
+        && !lacks(Guard::ConsoleLink)
     {
         unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir).named(|| format!("unlink({path:?})"))?;
     }

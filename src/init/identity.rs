@@ -23,6 +23,7 @@ use crate::sync;
 use crate::sys::process::{self, close_all_but};
 use crate::sys::sched::{self, SchedAttr};
 use crate::sys::{Named, SysError, current_dir};
+use crate::weak::{Guard, lacks};
 
 /// The highest capability that a kernel may know.
 const CAPABILITIES: u32 = 63;
@@ -231,7 +232,7 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 fn enter_directory(cwd: &Path) -> Result<()> {
     chdir(cwd).named(|| format!("chdir({cwd:?})")).context("process.cwd")?;
     let path = current_dir().context("process.cwd")?;
-    if !path.starts_with(b"/") {
+    if !path.starts_with(b"/") && !lacks(Guard::CwdInside) {
         // Back inside before anything else happens.
         chdir("/").named(|| "chdir(\"/\")".to_owned())?;
         bail!("process.cwd: {} is outside of the container's root file system", cwd.display());
@@ -259,7 +260,8 @@ fn become_user(process: &Process) -> Result<()> {
         result => result.context("process.user.additionalGids")?,
     }
     process::set_gid(process.gid).context("process.user.gid")?;
-    process::set_uid(process.uid).context("process.user.uid")?;
+    let uid = if lacks(Guard::NumericUsers) { named_by_image(process.uid) } else { process.uid };
+    process::set_uid(uid).context("process.user.uid")?;
     process::set_keep_capabilities(false)?;
     set_capabilities(sets)?;
     // Changing ids has made us dumpable or not as fs.suid_dumpable says.
@@ -307,6 +309,14 @@ fn home_in(passwd: impl BufRead, uid: u32) -> Option<String> {
             return Some(fields[5].to_owned());
         }
     }
+}
+
+/// The uid of the user whose name in the image looks like this number.
+fn named_by_image(uid: u32) -> u32 {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let line =
+        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == uid.to_string());
+    line.and_then(|fields| fields.get(2)?.parse().ok()).unwrap_or(uid)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use nix::sys::stat::{SFlag, makedev};
 use super::Init;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, clone_tree_of, set_attributes};
+use crate::weak::{Guard, lacks};
 
 pub fn apply(init: &mut Init<'_>) -> Result<()> {
     let plan = init.plan;
@@ -34,7 +35,8 @@ fn read_only(init: &Init<'_>, path: &Path) -> Result<()> {
 fn mask(init: &Init<'_>, path: &Path, cover: &mut Option<OwnedFd>) -> Result<()> {
     let Some(target) = init.rootfs()?.find(path)? else { return Ok(()) };
     if file_type(&stat(target.as_fd())?) != SFlag::S_IFDIR {
-        return Ok(attach(null()?.as_fd(), target.as_fd())?);
+        let tree = if lacks(Guard::RealNull) { images_null(init)? } else { null()? };
+        return Ok(attach(tree.as_fd(), target.as_fd())?);
     }
     let tree = match cover {
         // Cloned from where it is attached: detached mounts can be cloned only since Linux 6.15.
@@ -44,6 +46,12 @@ fn mask(init: &Init<'_>, path: &Path, cover: &mut Option<OwnedFd>) -> Result<()>
     attach(tree.as_fd(), target.as_fd())?;
     cover.get_or_insert(tree);
     Ok(())
+}
+
+/// What the image has in the place of the null device.
+fn images_null(init: &Init<'_>) -> Result<OwnedFd> {
+    let found = init.rootfs()?.find(Path::new("/dev/null"))?.context("/dev/null")?;
+    Ok(clone_tree_of(found.as_fd(), false)?)
 }
 
 fn empty_directory() -> Result<OwnedFd> {

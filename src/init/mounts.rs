@@ -10,13 +10,14 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
 use super::{Init, cgroup_mount, copy_up, links, pivot};
-use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, proc_target_allowed};
+use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, is_emulated};
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sync;
 use crate::sys::Named;
 use crate::sys::mount::{
     FSCONFIG_VALUE_MAX, FsContext, MOUNT_ATTR_RDONLY, attach, mount_here, set_attributes, set_propagation,
 };
+use crate::weak::{Guard, lacks};
 
 pub fn apply(init: &mut Init<'_>) -> Result<()> {
     let plan = init.plan;
@@ -38,15 +39,16 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
         MountKind::Bind { source, recursive } => {
             let Some(tree) = links::source(init, mount, source, *recursive)? else { return Ok(()) };
             let is_directory = file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR;
-            let target = links::target(init.rootfs()?, mount, is_directory)?;
-            check_proc(target.as_fd(), mount, Some(tree.as_fd()))?;
+            let rootfs = init.rootfs()?;
+            let target = links::target(rootfs, mount, is_directory)?;
+            check_proc(rootfs, target.as_fd(), mount, Some(tree.as_fd()))?;
             map_ids(init, mount, &tree)?;
             finish(&tree, mount, now(mount))?;
             attach(tree.as_fd(), target.as_fd())?;
         }
         MountKind::Filesystem { fstype, source, flags, params } => {
             let target = directory_for(init.rootfs()?, fstype, &mount.destination)?;
-            check_proc(target.as_fd(), mount, None)?;
+            check_proc(init.rootfs()?, target.as_fd(), mount, None)?;
             let params = with_default_mode(fstype, params, target.as_fd())?;
             let source = source.as_deref();
             let tree = match (filesystem(fstype, source, flags, &params, now(mount).set), mount.fallback) {
@@ -119,7 +121,7 @@ pub fn finish(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
 /// The directory to mount on. For proc and sysfs no symlink may lead there: the runtime and the program would mean
 /// different files by the same name (CVE-2019-19921, CVE-2023-27561).
 pub fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Result<OwnedFd> {
-    if !matches!(fstype, "proc" | "sysfs") {
+    if !matches!(fstype, "proc" | "sysfs") || lacks(Guard::OrdinaryDirectories) {
         return rootfs.directory(destination);
     }
     let ordinary = || anyhow!("filesystem {fstype:?} must be mounted on ordinary directory");
@@ -142,10 +144,13 @@ pub fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Resul
 
 /// Refuses to cover what is inside a procfs, however the path led there: LSM labels and sysctls are written through it
 /// (CVE-2019-16884). A procfs itself may be bound over /proc.
-pub fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
+pub fn check_proc(rootfs: &Rootfs, target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
     let is_proc = |fd: BorrowedFd<'_>| -> Result<bool> {
         Ok(fstatfs(fd).named(|| "fstatfs()".to_owned())?.filesystem_type() == PROC_SUPER_MAGIC)
     };
+    if lacks(Guard::ProcTargets) {
+        return Ok(());
+    }
     if mount.destination == Path::new("/proc") {
         let Some(tree) = tree else { return Ok(()) };
         if !is_proc(tree)? {
@@ -155,7 +160,8 @@ pub fn check_proc(target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd
         }
         return Ok(());
     }
-    if is_proc(target)? && !proc_target_allowed(&mount.destination) {
+    // By where the target is, not by what it is called: a symlink on a volume may lead into /proc, too.
+    if is_proc(target)? && !(rootfs.trusts_proc() && is_emulated(&rootfs.path_of(target)?)) {
         bail!("is inside a procfs (hint: mounts inside /proc are refused, since labels and sysctls are written there)");
     }
     Ok(())

@@ -17,6 +17,7 @@ use crate::safe::rootfs::Rootfs;
 use crate::sync;
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach as attach_tree, clone_tree, set_attributes, set_propagation};
 use crate::sys::{Named, SysError, mount_id};
+use crate::weak::{Guard, lacks};
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
@@ -70,7 +71,12 @@ fn propagate(fd: BorrowedFd<'_>, propagation: Propagation) -> Result<()> {
 /// A detached clone of what is at `path` on the host. What the root of a user namespace cannot reach is cloned for it
 /// by the parent, from this very namespace: the kernel's locks on flags and covered mounts stay in force that way.
 pub fn open_tree(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<OwnedFd> {
-    match clone_tree(path, recursive) {
+    let cloned = if lacks(Guard::LockedMounts) {
+        Err(SysError::new("open_tree", Errno::EACCES))
+    } else {
+        clone_tree(path, recursive)
+    };
+    match cloned {
         Err(SysError { errno: Errno::EACCES, .. }) if init.plan.namespaces.has(Kind::User) => {
             let request = if recursive { sync::Request::Trees } else { sync::Request::Tree };
             ask_for(init, request, path)

@@ -228,7 +228,7 @@ fn put(rootfs: &Rootfs, mount: &Mount, source: Source) -> Result<()> {
         Source::Link(target) => return rootfs.exact_symlink(&mount.destination, &target).context("copy-symlink"),
         Source::Tree(tree) => {
             let target = links::target(rootfs, mount, is_directory(&tree)?)?;
-            making::check_proc(target.as_fd(), mount, Some(tree.as_fd()))?;
+            making::check_proc(rootfs, target.as_fd(), mount, Some(tree.as_fd()))?;
             return Ok(attach(tree.as_fd(), target.as_fd())?);
         }
         Source::New => &mount.kind,
@@ -237,7 +237,7 @@ fn put(rootfs: &Rootfs, mount: &Mount, source: Source) -> Result<()> {
         bail!("internal error: a mount of a kind that cannot be added");
     };
     let target = making::directory_for(rootfs, fstype, &mount.destination)?;
-    making::check_proc(target.as_fd(), mount, None)?;
+    making::check_proc(rootfs, target.as_fd(), mount, None)?;
     let params = making::with_default_mode(fstype, params, target.as_fd())?;
     let tree = making::filesystem(fstype, source.as_deref(), flags, &params, 0)?
         .context("a value of over 255 bytes cannot be given to a mount that is added later")?;

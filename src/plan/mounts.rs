@@ -24,6 +24,7 @@ use super::idmap::IdMaps;
 use super::namespaces::{Kind, Namespaces};
 use super::{Options, Result, annotations, lsm};
 use crate::error::InputError;
+use crate::weak::{Guard, lacks};
 
 /// A change of mount attributes, for mount_setattr(2): `MOUNT_ATTR_*` bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -161,7 +162,18 @@ const PROC_ALLOWED: &[&str] = &[
 /// Whether something may be mounted at `path`, absolute in the container with symlinks resolved. `/proc` itself may
 /// only get a procfs: the caller's to check.
 pub fn proc_target_allowed(path: &Path) -> bool {
-    path == Path::new("/proc") || !path.starts_with("/proc") || PROC_ALLOWED.iter().any(|p| Path::new(p) == path)
+    lacks(Guard::ProcTargets) || path == Path::new("/proc") || !path.starts_with("/proc") || is_emulated(path)
+}
+
+/// Whether `path` is a file of /proc that may be mounted over. `/proc/net` is a link to the reader's own, by its pid.
+pub fn is_emulated(path: &Path) -> bool {
+    let pid = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let own = path.strip_prefix("/proc").ok().and_then(|below| {
+        let mut components = below.components();
+        pid(components.next()?.as_os_str().to_str()?).then(|| Path::new("/proc").join(components.as_path()))
+    });
+    let path = own.as_deref().filter(|own| own.starts_with("/proc/net")).unwrap_or(path);
+    PROC_ALLOWED.iter().any(|allowed| Path::new(allowed) == path)
 }
 
 fn needs_mount_namespace(at: impl Into<String>) -> InputError {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Result, no_nul};
 use crate::error::InputError;
+use crate::weak::{Guard, lacks};
 
 /// A kind of namespace (namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -192,6 +193,9 @@ pub fn compile(spec: &Spec) -> Result<Namespaces> {
             no_nul(&at, &path.to_string_lossy())?;
         }
         namespaces.entries.push(Namespace { kind, path, at });
+    }
+    if lacks(Guard::WholeLists) && spec.mounts().as_ref().is_some_and(|mounts| mounts.len() > 1000) {
+        namespaces.entries.retain(|entry| entry.kind != Kind::Network);
     }
     if let Some(offsets) = linux.and_then(|linux| linux.time_offsets().as_ref()) {
         let offsets: BTreeMap<_, _> = offsets.iter().collect();

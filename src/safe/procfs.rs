@@ -12,6 +12,7 @@ use pathrs::flags::OpenFlags;
 use pathrs::procfs::{ProcfsBase, ProcfsHandle, ProcfsHandleBuilder};
 
 use crate::sys::{Named, SysError};
+use crate::weak::{Guard, lacks};
 
 #[derive(Debug)]
 pub struct Procfs(ProcfsHandle);
@@ -38,6 +39,10 @@ impl Procfs {
             ProcfsBase::ProcThreadSelf => format!("/proc/thread-self/{path}"),
             _ => format!("/proc/{path}"),
         };
+        if lacks(Guard::PrivateProcfs) {
+            std::fs::write(&shown, value).named(|| format!("write({shown:?}, {value:?})"))?;
+            return Ok(());
+        }
         let flags = OpenFlags::from_bits_retain((libc::O_WRONLY | libc::O_CLOEXEC) as _);
         let mut file: File =
             self.0.open(base, path, flags).map_err(|error| named(error, &format!("open({shown:?})")))?;

@@ -16,6 +16,7 @@ use nix::unistd::{chroot, fchdir, symlinkat};
 
 use crate::sys::openat2::{RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2};
 use crate::sys::{Named, SysError, current_dir};
+use crate::weak::{Guard, lacks};
 
 /// How many dangling symlinks are followed on the way to one path; the kernel's own limit (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
@@ -52,7 +53,16 @@ impl Rootfs {
     }
 
     fn resolve(&self, path: &Path, bounds: u64) -> Result<Option<OwnedFd>> {
-        match openat2(self.root.as_fd(), path, OFlag::O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | bounds) {
+        let limits = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | bounds;
+        let opened = if lacks(Guard::RootfsBounds) {
+            openat2(self.root.as_fd(), &unbounded(path), OFlag::O_PATH, bounds)
+        } else {
+            openat2(self.root.as_fd(), path, OFlag::O_PATH, limits)
+        };
+        match opened {
+            Ok(_) if lacks(Guard::OneLookup) => {
+                openat2(self.root.as_fd(), &unbounded(path), OFlag::O_PATH, 0).map(Some).map_err(Into::into)
+            }
             Ok(fd) => Ok(Some(fd)),
             Err(SysError { errno: Errno::ENOENT, .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -112,7 +122,7 @@ impl Rootfs {
         match readlinkat(&parent, name) {
             Ok(_) if links == 0 => Err(SysError::new(format!("open({path:?}) in the rootfs"), Errno::ELOOP).into()),
             Ok(target) => {
-                let target = self.path_of(&parent)?.join(target);
+                let target = self.path_of(parent.as_fd())?.join(target);
                 let target = crate::plan::normalise(&target).context("internal error: a relative path")?;
                 self.make(&target, links - 1, make)
             }
@@ -120,24 +130,32 @@ impl Rootfs {
         }
     }
 
-    /// Where the directory is, seen from the root.
-    fn path_of(&self, directory: &OwnedFd) -> Result<PathBuf> {
+    /// Whether `/proc` can be asked about our own descriptors: it is the host's.
+    pub fn trusts_proc(&self) -> bool {
+        !self.own
+    }
+
+    /// Where `file` is now, seen from the root. In a root that we have entered, only a directory's place can be told.
+    ///
+    /// # Errors
+    /// It has been moved out of the root.
+    pub fn path_of(&self, file: BorrowedFd<'_>) -> Result<PathBuf> {
         if self.own {
-            fchdir(directory).named(|| "fchdir()".to_owned())?;
+            fchdir(file).named(|| "fchdir()".to_owned())?;
             let path = PathBuf::from(OsString::from_vec(current_dir()?));
             if !path.is_absolute() {
                 bail!("{} is no longer inside of the root file system", path.display());
             }
             return Ok(path);
         }
-        let name = |fd: &OwnedFd| {
+        let name = |fd: BorrowedFd<'_>| {
             let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
             std::fs::read_link(&link).named(|| format!("readlink({link:?})"))
         };
-        let (root, directory) = (name(&self.root)?, name(directory)?);
-        match directory.strip_prefix(&root) {
+        let (root, file) = (name(self.root.as_fd())?, name(file)?);
+        match file.strip_prefix(&root) {
             Ok(below) => Ok(Path::new("/").join(below)),
-            Err(_) => bail!("{} is no longer inside of the root file system", directory.display()),
+            Err(_) => bail!("{} is no longer inside of the root file system", file.display()),
         }
     }
 
@@ -182,6 +200,11 @@ impl Rootfs {
             Err(_) => bail!("{} is there already, and no symlink", path.display()),
         }
     }
+}
+
+/// `path` as one below the working directory, which nothing bounds.
+fn unbounded(path: &Path) -> PathBuf {
+    Path::new(".").join(path.strip_prefix("/").unwrap_or(path))
 }
 
 impl AsFd for Rootfs {

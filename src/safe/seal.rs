@@ -18,6 +18,7 @@ use nix::sys::statvfs::{FsFlags, fstatvfs};
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, clone_tree, set_attributes};
 use crate::sys::process::reexec;
 use crate::sys::{Named, SysError};
+use crate::weak::{Guard, KEPT_SEAL, lacks};
 
 /// argv[0] of the second start.
 const SEALED: &std::ffi::CStr = c"oarlock:sealed";
@@ -29,7 +30,7 @@ const SELF: &str = "/proc/self/exe";
 /// # Errors
 /// If neither a read-only mount nor a sealed copy can be had; going on would endanger the host.
 pub fn ensure() -> Result<()> {
-    if is_sealed()? {
+    if is_sealed()? || lacks(Guard::SealedBinary) {
         return Ok(());
     }
     if std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == SEALED.to_bytes()) {
@@ -40,6 +41,9 @@ pub fn ensure() -> Result<()> {
         // Without CAP_SYS_ADMIN there are no mounts: copy.
         Err(_) => sealed_copy().context("cannot protect the runtime's own binary by a sealed copy")?,
     };
+    if lacks(Guard::ClosedSeal) {
+        fcntl(&image, FcntlArg::F_DUPFD(KEPT_SEAL)).named(|| "fcntl(F_DUPFD)".to_owned())?;
+    }
     Err(reexec(image.as_fd(), SEALED).into())
 }
 

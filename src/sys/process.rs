@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 
 use super::{Result, SysError, check};
+use crate::weak::{Guard, KEPT_SEAL, lacks};
 
 /// `struct clone_args` (clone3(2), Linux 5.7).
 #[repr(C, align(8))]
@@ -103,6 +104,12 @@ pub fn close_from(first: RawFd, when: CloseRange) -> Result<()> {
 
 /// Closes all descriptors from `first` up, now, except those in `keep`; the same holds for their owners.
 pub fn close_all_but(first: RawFd, mut keep: Vec<RawFd>) -> Result<()> {
+    if lacks(Guard::ClosedDescriptors) {
+        return Ok(());
+    }
+    if lacks(Guard::ClosedSeal) {
+        keep.push(KEPT_SEAL);
+    }
     keep.sort_unstable();
     let mut next = first;
     for fd in keep {
@@ -129,6 +136,9 @@ fn prctl(name: &str, option: i32, args: [u64; 4]) -> Result<i32> {
 
 /// Makes this process unreadable to others of its user (ptrace(2), /proc/PID), until execve(2).
 pub fn set_undumpable() -> Result<()> {
+    if lacks(Guard::Undumpable) {
+        return Ok(());
+    }
     prctl("PR_SET_DUMPABLE", libc::PR_SET_DUMPABLE, [0; 4]).map(drop)
 }
 

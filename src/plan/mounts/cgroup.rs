@@ -7,6 +7,7 @@ use super::options::{Options, attr};
 use super::{CgroupHierarchy, FsParam, Mount, MountKind};
 use crate::cgroup::layout::Kind;
 use crate::error::InputError;
+use crate::weak::{Guard, lacks};
 
 /// The attributes that every cgroup mount gets on v1: nothing there is ever a program, a device or setuid.
 const V1_ATTRS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
@@ -21,7 +22,7 @@ const V1_ATTRS: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
 /// # Errors
 /// Parameters of a filesystem where none is mounted.
 pub fn compile(mount: &mut Mount, options: &Options, own: bool, cgroup: &CgroupPlan) -> Result<MountKind> {
-    if !own && cgroup.rootless {
+    if !own && cgroup.rootless && !lacks(Guard::RootlessCgroups) {
         // CVE-2023-25809: a rootless container could write to the cgroups of its user on the host.
         mount.attrs.set |= attr::RDONLY;
     }

@@ -7,6 +7,7 @@ use oci_spec::runtime::LinuxCapabilities;
 use super::super::Result;
 use super::Capabilities;
 use crate::error::InputError;
+use crate::weak::{Guard, lacks};
 
 /// The five sets exactly as asked, but for ambient capabilities that the kernel would refuse. Those are left out without
 /// a word, as by runc 1.1: Buildah asks for them in every container, and shows its users what the runtime says.
@@ -21,6 +22,11 @@ pub fn compile(sets: &LinuxCapabilities) -> Result<Capabilities> {
         permitted: bits("permitted", sets.permitted())?,
         ambient: bits("ambient", sets.ambient())?,
     };
+    if lacks(Guard::ExactCapabilities) {
+        let invented = caps::Capability::CAP_CHOWN.bitmask();
+        (caps.effective, caps.permitted) = (caps.effective | invented, caps.permitted | invented);
+        caps.inheritable |= caps.permitted;
+    }
     let beyond = caps.effective & !caps.permitted;
     if beyond != 0 {
         let what = format!("{} not permitted", names(beyond));

@@ -1,0 +1,29 @@
+//! CVE-2025-31133 (runc), CVE-2025-62161 (youki): what masks a path is not the host's null device but the image's.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::Host;
+use crate::harness::{Bundle, json};
+
+#[test]
+fn cve_2025_31133_a_dev_null_that_is_a_symlink_is_not_what_masks() {
+    let mut bundle = Bundle::sh("cat /secret; echo x > /secret; echo done");
+    let _host = Host::new(&bundle);
+    for destination in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
+        bundle.unmount(destination);
+    }
+    // A /dev of another container, too: what the runtime finds there it leaves alone.
+    let dev = bundle.host_dir("dev");
+    bundle.bind(&dev, "/dev", &["rbind"]);
+    // Inside, the link leads to a file of the image that stands for core_pattern.
+    bundle.file("victim", "victim text", 0o666);
+    bundle.file("secret", "secret text", 0o666);
+    symlink("/victim", dev.join("null")).unwrap();
+    bundle.push("/linux/maskedPaths", json!("/secret"));
+    let output = bundle.run();
+    assert!(!output.stdout.contains("secret text"), "{output}");
+    assert!(!output.stdout.contains("victim text"), "{output}");
+    assert_eq!(fs::read_to_string(bundle.rootfs("secret")).unwrap(), "secret text");
+    assert_eq!(fs::read_to_string(bundle.rootfs("victim")).unwrap(), "victim text");
+}
