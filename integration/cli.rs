@@ -258,15 +258,6 @@ fn rootless_takes_nothing_else() {
 }
 
 #[test]
-fn the_systemd_driver_is_refused_by_name() {
-    only_oarlock!("other runtimes have the systemd driver");
-    let mut bundle = Bundle::waiting();
-    bundle.set("/linux/cgroupsPath", json!(format!("system.slice:oarlock:{}", bundle.id)));
-    bundle.rt.global = vec!["--systemd-cgroup".into()];
-    bundle.refused().names("--systemd-cgroup");
-}
-
-#[test]
 fn features_tells_what_shims_ask_for() {
     differs!("crun", "`features` came with crun 1.8.4");
     let bundle = Bundle::new();

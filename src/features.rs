@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::bundle::OCI_VERSION;
 use crate::plan::annotations::PREFIX;
 use crate::plan::namespaces::Kind;
-use crate::plan::{memory_policy, mounts};
+use crate::plan::{cgroup, memory_policy, mounts};
 use crate::seccomp::names;
 
 /// The oldest document that is understood (0.x ones are read as this version).
@@ -101,7 +101,7 @@ impl Features {
             linux: Linux {
                 namespaces: Kind::names(),
                 capabilities: capabilities(),
-                cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+                cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
                 seccomp: Seccomp {
                     enabled: true,
                     actions: names::supported_actions(),
@@ -119,7 +119,7 @@ impl Features {
             },
             annotations: annotations(),
             // A name that ends with a dot stands for all that begin with it (features.md).
-            potentially_unsafe_config_annotations: vec![PREFIX],
+            potentially_unsafe_config_annotations: vec![PREFIX, cgroup::PROPERTY],
         }
     }
 }

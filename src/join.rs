@@ -158,6 +158,9 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     joined.until_ready()?;
     joined.share_resctrl()?;
     let child = joined.child.as_ref().context("internal error: no child")?;
+    if base.rootless {
+        Cgroup::from(request.cgroup.as_ref().unwrap_or(&record.cgroup).clone()).bring_in(child.pid)?;
+    }
     if let Some(socket) = pidfd_socket {
         sockets::send(socket.as_fd(), PIDFD, child.pidfd.as_fd()).context("--pidfd-socket")?;
     }

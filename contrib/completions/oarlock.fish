@@ -20,7 +20,7 @@ complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l log-format
 complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l log-level -x -a "error warning info debug" -d "Log what is at least as grave"
 complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l debug -d "Log everything"
 complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l rootless -x -a "true false auto" -d "Work without privileges"
-complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l systemd-cgroup -d "Refused: there is no systemd driver yet"
+complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l systemd-cgroup -d "Have systemd make cgroups"
 complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -l cgroup-manager -x -a "cgroupfs systemd disabled" -d "How cgroups are made"
 complete -c oarlock -n "not __fish_seen_subcommand_from $commands" -s v -l version -d "Print versions"
 complete -c oarlock -s h -l help -d "Print help"

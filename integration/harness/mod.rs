@@ -11,6 +11,7 @@ pub mod mounts;
 pub mod runtime;
 pub mod sockets;
 pub mod sys;
+pub mod systemd;
 pub mod terminal;
 
 pub use bundle::Bundle;
@@ -47,6 +48,15 @@ macro_rules! only_oarlock {
     ($reason:expr) => {
         if !$crate::harness::is_oarlock() {
             skip!($reason);
+        }
+    };
+}
+
+/// Leaves the test where systemd does not run.
+macro_rules! need_systemd {
+    () => {
+        if !$crate::harness::systemd::running() {
+            skip!("systemd does not run here");
         }
     };
 }

@@ -34,19 +34,21 @@ impl Drop for Made {
     }
 }
 
-pub(super) fn make(plan: &CgroupPlan, made: &mut Made) -> Result<Place> {
-    let mut place = Place { kind: plan.place.kind, v1: Vec::new(), v2: None };
-    for dir in &plan.place.v1 {
+/// Makes what there is not yet of `wanted`. `init`: the process that is in some of it already, put there by systemd, and
+/// is to be in all of it; without, nobody may be.
+pub(super) fn make(plan: &CgroupPlan, wanted: &Place, init: Option<i32>, made: &mut Made) -> Result<Place> {
+    let mut place = Place { kind: wanted.kind, v1: Vec::new(), v2: None, unit: wanted.unit.clone() };
+    for dir in &wanted.v1 {
         if let Some(fresh) = permitted(plan, mkdir_all(dir, made))? {
-            v1(dir, fresh, plan).with_context(|| format!("cgroup {:?}", dir.path()))?;
+            v1(dir, fresh, plan, init).with_context(|| format!("cgroup {:?}", dir.path()))?;
             place.v1.push(dir.clone());
         }
     }
-    if let Some(dir) = &plan.place.v2
+    if let Some(dir) = &wanted.v2
         && let Some(fresh) = permitted(plan, mkdir_all(dir, made))?
     {
         made.leaf_of_v2 = fresh;
-        v2(dir, plan).with_context(|| format!("cgroup {:?}", dir.path()))?;
+        v2(dir, plan, init).with_context(|| format!("cgroup {:?}", dir.path()))?;
         if let Some(Delegate { below, uid }) = &plan.delegate {
             let sub = Dir { below: dir.below.join(below), ..dir.clone() };
             mkdir_all(&sub, made)?;
@@ -95,9 +97,9 @@ fn mkdir_all(dir: &Dir, made: &mut Made) -> sys::Result<bool> {
     }
 }
 
-fn v1(dir: &Dir, fresh: bool, plan: &CgroupPlan) -> Result<()> {
+fn v1(dir: &Dir, fresh: bool, plan: &CgroupPlan, init: Option<i32>) -> Result<()> {
     let path = dir.path();
-    if !fresh {
+    if !fresh && init.is_none() {
         refuse_members(&path)?;
     }
     if dir.has("cpuset") {
@@ -113,6 +115,17 @@ fn v1(dir: &Dir, fresh: bool, plan: &CgroupPlan) -> Result<()> {
     // Frozen by a parent counts too: a child that joined would never get to run.
     if dir.has("freezer") && freeze::v1_state(&path)? != "THAWED" {
         bail!("container's cgroup unexpectedly frozen");
+    }
+    if let Some(pid) = init {
+        enter(&path, pid)?;
+    }
+    Ok(())
+}
+
+/// Moves a process in. The slow way (see [`super::join_self`]); no write where it is in already.
+fn enter(path: &Path, pid: i32) -> Result<()> {
+    if !members::pids(path, false)?.contains(&pid) {
+        file::put(&path.join("cgroup.procs"), &pid.to_string())?;
     }
     Ok(())
 }
@@ -143,14 +156,18 @@ fn inherit(path: &Path, mount: &Path, name: &str) -> sys::Result<String> {
     Ok(list)
 }
 
-fn v2(dir: &Dir, plan: &CgroupPlan) -> Result<()> {
+fn v2(dir: &Dir, plan: &CgroupPlan, init: Option<i32>) -> Result<()> {
     let path = dir.path();
     let events = file::read(&path.join("cgroup.events"))?;
-    if file::key(&events, "populated") == Some("1") {
+    if file::key(&events, "populated") == Some("1") && init.is_none() {
         refuse_members(&path)?;
     }
     if file::key(&events, "frozen") == Some("1") {
         bail!("container's cgroup unexpectedly frozen");
+    }
+    if let Some(pid) = init {
+        // Before controllers are handed down to it: who hands them down cannot have members.
+        enter(&path, pid)?;
     }
     enable(dir, &plan.limits)?;
     let kind = file::read(&path.join("cgroup.type"))?;
@@ -186,7 +203,9 @@ pub(super) fn enable(dir: &Dir, limits: &Limits) -> Result<()> {
         let all: Vec<String> = lacking.iter().map(|c| format!("+{c}")).collect();
         if !all.is_empty() && file::put(&control, &all.join(" ")).is_err() {
             // One that cannot be had (the cpu controller with real-time tasks about, say) fails the others with it.
-            refusal = all.iter().filter_map(|c| file::put(&control, c).err()).next_back().or(refusal);
+            // What is refused further up is why it is missing further down.
+            let error = all.iter().filter_map(|c| file::put(&control, c).err()).next_back();
+            refusal = refusal.or(error);
         }
         at.push(component);
     }

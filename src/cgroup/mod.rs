@@ -1,5 +1,9 @@
 //! A container's cgroup on v1, hybrid and v2 hosts: making it, joining it, limits, freezing, killing, removal. It
 //! carries out what [`crate::plan::cgroup`] decided and knows nothing of the OCI document.
+//!
+//! Two drivers make it. The cgroupfs driver makes directories, in which init is born. systemd, whose units must have a
+//! process from the start, makes one around init when that exists ([`Cgroup::adopt`]); nothing is made in its part of the
+//! tree before. From then on a cgroup is a cgroup: only an update and the removal tell systemd, too.
 
 mod devices;
 mod file;
@@ -10,28 +14,30 @@ mod members;
 pub mod oom;
 mod remove;
 pub mod stats;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod undo;
 mod write;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
-use serde::{Deserialize, Serialize};
 
 pub use undo::Before;
 
-use crate::plan::cgroup::{CgroupPlan, Dir, Limits, Place};
+use crate::plan::cgroup::{CgroupPlan, Dir, Limits, Place, of_limits};
 use crate::sys;
 
-/// A container's cgroup that exists. Kept in state.json; all that the later commands need.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// A container's cgroup. Its [`Place`] is kept in state.json; all that the later commands need.
+#[derive(Debug)]
 pub struct Cgroup {
     place: Place,
+    /// The systemd that will make the unit, until it has.
+    systemd: Option<systemd::Bus>,
 }
 
 /// What a process needs to be placed in the cgroup. All fds are close-on-exec.
@@ -44,16 +50,58 @@ pub struct JoinFds {
 }
 
 impl Cgroup {
-    /// Makes the directories and sets the limits. On failure what was made is removed again.
+    /// Makes the directories and sets the limits. On failure what was made is removed again. With the systemd driver, only
+    /// sees that systemd is there.
     ///
     /// Fails where the cgroup exists and holds processes or is frozen, in runc's words. Where `rootless` lacks the
     /// permission for a hierarchy and no limit needs it, the container goes without.
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
+        if let Some(unit) = &plan.unit {
+            let nowhere = Place { kind: plan.place.kind, v1: Vec::new(), v2: None, unit: None };
+            return Ok(Self { place: nowhere, systemd: Some(systemd::Bus::connect(unit.id.user)?) });
+        }
         let mut made = make::Made::default();
-        let cgroup = Self { place: make::make(plan, &mut made).context("linux.cgroupsPath")? };
+        let place = make::make(plan, &plan.place, None, &mut made).context("linux.cgroupsPath")?;
+        let cgroup = Self::from(place);
         cgroup.set(&plan.limits, made.leaf_of_v2)?;
         made.keep();
         Ok(cgroup)
+    }
+
+    /// With the systemd driver: has the unit made around `pid`, which is init, and adds what systemd leaves to us: v1
+    /// hierarchies that it does not use, a subgroup, limits that it does not know, our own device program.
+    ///
+    /// What has been made when it fails is in [`Cgroup::place`], for [`Cgroup::remove`].
+    pub fn adopt(&mut self, plan: &CgroupPlan, pid: i32) -> Result<()> {
+        let (Some(unit), Some(mut systemd)) = (&plan.unit, self.systemd.take()) else { return Ok(()) };
+        systemd.start(unit, pid)?;
+        let mut place = plan.place.clone();
+        place.unit = Some(unit.id.clone());
+        // Where it really is: a manager that is not at the root, or an annotation that names another slice.
+        let hierarchy = if place.v1.is_empty() { "" } else { "name=systemd" };
+        if let Some(below) = systemd::cgroup_of(pid, hierarchy) {
+            let below: PathBuf =
+                [Some(below), unit.subgroup.clone().map(PathBuf::from)].into_iter().flatten().collect();
+            place.v1.iter_mut().chain(&mut place.v2).for_each(|dir| dir.below.clone_from(&below));
+        }
+        self.place = place.clone();
+        let mut made = make::Made::default();
+        make::make(plan, &place, Some(pid), &mut made).context("linux.cgroupsPath")?;
+        made.keep();
+        // Beside systemd's own program for the devices, not in its place.
+        self.set(&plan.limits, true)
+    }
+
+    /// Whether a process that is to be in here is not, for want of permission: then it is moved by systemd, which has it.
+    pub fn bring_in(&self, pid: i32) -> Result<()> {
+        let (Some(unit), Some(dir)) = (&self.place.unit, &self.place.v2) else { return Ok(()) };
+        if systemd::cgroup_of(pid, "").is_none_or(|below| below == dir.below) {
+            return Ok(());
+        }
+        let mut scope = dir.below.ancestors();
+        let scope = scope.find(|path| path.file_name().is_some_and(|name| *name == *unit.name));
+        let subgroup = scope.and_then(|scope| dir.below.strip_prefix(scope).ok()).unwrap_or("".as_ref());
+        systemd::Bus::connect(unit.user)?.attach(unit, subgroup, pid)
     }
 
     /// Refuses a cgroup that holds processes, in runc's words. [`Cgroup::create`] does so too; asked before anything is
@@ -74,13 +122,25 @@ impl Cgroup {
             make::enable(dir, limits)?;
         }
         let before = Before::remember(&self.place, &limits.writes);
-        match self.set(limits, false) {
+        match self.set(limits, false).and_then(|()| self.tell_systemd(limits)) {
             Ok(()) => Ok(before),
             Err(error) => Err(match before.restore().first() {
                 None => error,
                 Some(left) => error.context(format!("not every earlier limit could be set back ({left})")),
             }),
         }
+    }
+
+    /// systemd would set back what it does not know of.
+    fn tell_systemd(&self, limits: &Limits) -> Result<()> {
+        let Some(unit) = &self.place.unit else { return Ok(()) };
+        let properties = of_limits(limits);
+        if properties.is_empty() {
+            return Ok(());
+        }
+        systemd::Bus::connect(unit.user)?.set(unit, &properties)?;
+        // It has written them in its own precision.
+        write::all(&self.place, &limits.writes)
     }
 
     /// Sets the limits that must wait until init has joined.
@@ -126,7 +186,7 @@ impl Cgroup {
 impl From<Place> for Cgroup {
     /// One that a record tells of: it may be gone by now, or not exist yet.
     fn from(place: Place) -> Self {
-        Self { place }
+        Self { place, systemd: None }
     }
 }
 
@@ -143,7 +203,7 @@ pub fn join_self(tasks: &[OwnedFd]) -> sys::Result<()> {
 }
 
 /// A moment after which waiting is given up.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Deadline(Instant);
 
 impl Deadline {

@@ -1,4 +1,5 @@
-//! Removing the cgroup and everything below it, the deepest first. Parents are left alone, whoever made them.
+//! Removing the cgroup and everything below it, the deepest first; a unit of systemd is stopped. Parents are left alone,
+//! whoever made them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use nix::errno::Errno;
 
 use super::freeze::wait_event;
 use super::members::{self, wait_exit};
-use super::{Cgroup, Deadline, file};
+use super::{Cgroup, Deadline, file, systemd};
 use crate::sys::process;
 
 /// How long processes that are dying may keep the cgroup busy.
@@ -18,7 +19,11 @@ impl Cgroup {
     /// A directory that is gone already is no error. All hierarchies are tried before the first failure is told.
     pub fn remove(&self) -> Result<()> {
         let deadline = Deadline::after(PATIENCE);
-        let mut first = Ok(());
+        // It removes what is its own; what we have added, as on v1, is left to us.
+        let mut first = match &self.place.unit {
+            Some(unit) => systemd::Bus::connect(unit.user).and_then(|mut systemd| systemd.stop(unit)),
+            None => Ok(()),
+        };
         for dir in self.dirs() {
             let v2 = self.place.v2.as_ref().is_some_and(|v2| std::ptr::eq(v2, dir));
             first = first.and(remove(&dir.path(), v2, deadline));

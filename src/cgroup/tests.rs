@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::layout::{Kind, Layout};
 use super::*;
-use crate::plan::testing::options;
+use crate::plan::testing::{on, options};
 use crate::plan::{Options, cgroup};
 
 /// Ends the test where the host cannot show it.
@@ -57,7 +57,7 @@ fn name() -> String {
 
 fn plan(path: &str, resources: Value) -> CgroupPlan {
     let spec = json!({ "ociVersion": "1.2.0", "linux": { "cgroupsPath": path, "resources": resources } });
-    cgroup::compile(&serde_json::from_value(spec).unwrap(), &options(), &layout(), &mut Vec::new(), &mut Vec::new())
+    cgroup::compile(&serde_json::from_value(spec).unwrap(), &options(), &on(layout()), &mut Vec::new(), &mut Vec::new())
         .unwrap()
 }
 
@@ -83,7 +83,7 @@ impl Temp {
     fn run(&self, script: &str) -> (Child, String) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "cgroup::tests::inside", "--nocapture", "--test-threads=1"])
-            .env("OARLOCK_TEST_CGROUP", serde_json::to_string(&self.0).unwrap())
+            .env("OARLOCK_TEST_CGROUP", serde_json::to_string(self.0.place()).unwrap())
             .env("OARLOCK_TEST_SCRIPT", script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -101,7 +101,7 @@ fn inside() {
     let Ok(cgroup) = std::env::var("OARLOCK_TEST_CGROUP") else {
         return;
     };
-    let cgroup: Cgroup = serde_json::from_str(&cgroup).unwrap();
+    let cgroup = Cgroup::from(serde_json::from_str::<Place>(&cgroup).unwrap());
     join_self(&cgroup.join_fds().unwrap().tasks).unwrap();
     if let Some(v2) = &cgroup.place.v2 {
         file::put(&v2.path().join("cgroup.procs"), "0").unwrap();
@@ -141,7 +141,7 @@ fn a_frozen_cgroup_is_refused_and_a_thawed_one_used_again() {
     assert!(format!("{error:#}").ends_with("container's cgroup unexpectedly frozen"));
     cgroup.0.thaw().unwrap();
     assert!(!cgroup.0.is_frozen().unwrap());
-    assert_eq!(Cgroup::create(&again).unwrap(), cgroup.0);
+    assert_eq!(Cgroup::create(&again).unwrap().place(), cgroup.0.place());
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn without_rights_only_a_container_that_asks_for_nothing_goes_on() {
         let spec = json!({ "ociVersion": "1.2.0", "linux": linux });
         let spec = serde_json::from_value(spec).unwrap();
         let rootless = Options { id: name().replace('/', ""), rootless: true, ..options() };
-        Cgroup::create(&cgroup::compile(&spec, &rootless, &layout(), &mut Vec::new(), &mut Vec::new()).unwrap())
+        Cgroup::create(&cgroup::compile(&spec, &rootless, &on(layout()), &mut Vec::new(), &mut Vec::new()).unwrap())
     };
     let cgroup = make(json!({})).unwrap();
     assert!(cgroup.dirs().next().is_none() && cgroup.join_fds().unwrap().tasks.is_empty());

@@ -242,7 +242,7 @@ impl Global {
 
     /// The host's facts, for the verbs that compile a Plan.
     fn facts(&self) -> Result<Facts> {
-        host::probe()
+        host::probe(self.cgroup_manager)
     }
 }
 

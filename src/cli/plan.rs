@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use super::{Global, making};
 use crate::init::PHASES;
+use crate::plan::cgroup::Property;
 use crate::plan::{self, Options};
 
 /// Print what create would do with a bundle
@@ -80,10 +81,16 @@ fn text(plan: &plan::Plan) -> String {
 fn cgroup(plan: &plan::Plan) -> Vec<String> {
     let cgroup = &plan.cgroup;
     let places = cgroup.place.v1.iter().chain(&cgroup.place.v2).map(|dir| format!("make {}", dir.path().display()));
+    let unit = cgroup.unit.iter().flat_map(|unit| {
+        let property = |p: &Property| format!("property {} = {} ({})", p.name, p.value, p.json);
+        let whose = if unit.id.user { "the user's systemd" } else { "systemd" };
+        let start = format!("have {whose} start unit {} with init", unit.id.name);
+        [start].into_iter().chain(unit.properties.iter().map(property))
+    });
     let limits = &cgroup.limits;
     let writes = limits.writes.iter().chain(&limits.late);
     let writes = writes.map(|write| format!("{} = {} ({})", write.file, write.value, write.json));
-    places.chain(writes).collect()
+    unit.chain(places).chain(writes).collect()
 }
 
 /// Nothing for a phase that has nothing to do.

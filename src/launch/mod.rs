@@ -147,6 +147,11 @@ impl Making<'_> {
         if let Some(resctrl) = &self.resctrl {
             resctrl.group.add(child.pid)?;
         }
+        if plan.cgroup.unit.is_some() {
+            let adopted = cgroup.adopt(&plan.cgroup, child.pid);
+            record.cgroup = cgroup.place().clone();
+            adopted?;
+        }
         serve::until_ready(plan, child, &channel, &self.request.root, dir, cgroup)?;
         record.init = Some(status::identify(child.pid, child.pidfd.as_fd())?);
         record.write(dir)?;

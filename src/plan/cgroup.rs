@@ -8,6 +8,7 @@ mod io;
 mod memory;
 mod other;
 mod path;
+mod systemd;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::{Options, annotations};
 use crate::cgroup::layout::{Kind, Layout};
 use crate::error::InputError;
+use crate::host::Facts;
 
 pub use devices::{DeviceRule, DeviceType};
+pub use systemd::{PROPERTY, Property, Unit, UnitId, gvariant, of_limits};
 
 type Result<T> = std::result::Result<T, InputError>;
 
@@ -38,6 +41,9 @@ pub enum Manager {
 #[serde(rename_all = "camelCase")]
 pub struct CgroupPlan {
     pub place: Place,
+    /// With the systemd driver: the unit that systemd makes, with `place` as its cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     pub limits: Limits,
     /// The uid that gets a delegated v2 cgroup (the container has its own cgroup namespace and a writable mount of it).
     pub owner: Option<u32>,
@@ -59,6 +65,9 @@ pub struct Place {
     pub v1: Vec<Dir>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v2: Option<Dir>,
+    /// The unit of systemd that it belongs to, once that exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitId>,
 }
 
 /// A cgroup for the container to manage (crun's `run.oci.delegate-cgroup`).
@@ -161,17 +170,23 @@ pub struct Check {
 pub fn compile(
     spec: &Spec,
     options: &Options,
-    layout: &Layout,
+    facts: &Facts,
     warn: &mut Vec<String>,
     obstacles: &mut Vec<InputError>,
 ) -> Result<CgroupPlan> {
+    let layout = &facts.cgroup;
     if options.cgroup_manager == Manager::Disabled {
         return disabled::compile(spec, options, layout, warn, obstacles);
     }
     let rootless = options.rootless;
     let linux = spec.linux().as_ref();
     let given = linux.and_then(|l| l.cgroups_path().as_deref()).filter(|p| !p.as_os_str().is_empty());
-    let place = path::place(given, &options.id, layout)?;
+    let by_systemd = options.cgroup_manager == Manager::Systemd;
+    let place = if by_systemd {
+        systemd::place(spec, given, options, facts)?
+    } else {
+        path::place(given, &options.id, layout)?
+    };
     if place.is_none() {
         if !rootless {
             let obstacle = InputError::new("linux.cgroupsPath", "no cgroup hierarchy is mounted on this host");
@@ -187,15 +202,18 @@ pub fn compile(
     }
     devices::compile(spec, rootless, &mut out)?;
     obstacles.append(&mut out.obstacles);
-    let mut limits = out.limits;
+    let mut limits = std::mem::take(&mut out.limits);
     limits.enable = enable(layout, &limits);
+    let unit = if by_systemd { Some(systemd::unit(spec, given, options, facts, &limits, &out)?) } else { None };
     Ok(CgroupPlan {
         delegate: delegate(spec, &place, obstacles)?,
         owner: if place.kind == Kind::V2 { path::owner(spec) } else { None },
         place,
+        // A unit is never gone without.
+        explicit: given.is_some() || unit.is_some(),
+        unit,
         limits,
         rootless,
-        explicit: given.is_some(),
     })
 }
 

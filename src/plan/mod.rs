@@ -83,11 +83,13 @@ impl Plan {
 
 impl Plan {
     /// The cgroup namespace is made by clone3 itself, which on v2 has put init into its cgroup by then. On v1 and hybrid hosts
-    /// init joins first, or the v1 paths would not be `/` inside; and with a user namespace to join, that comes first.
+    /// init joins first, or the v1 paths would not be `/` inside; so it is when systemd moves it; and with a user namespace to
+    /// join, that comes first.
     pub fn clones_cgroup_namespace(&self) -> bool {
         use namespaces::Kind;
         let v2 = self.cgroup.place.kind == crate::cgroup::layout::Kind::V2;
-        v2 && self.namespaces.is_new(Kind::Cgroup) && self.namespaces.joined(Kind::User).is_none()
+        let born_there = v2 && self.cgroup.unit.is_none();
+        born_there && self.namespaces.is_new(Kind::Cgroup) && self.namespaces.joined(Kind::User).is_none()
     }
 }
 
@@ -120,12 +122,12 @@ pub struct Options {
 /// # Errors
 /// The first mistake in the document, named by its JSON path.
 pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<String>) -> Result<Plan> {
-    refuse::unsupported(spec, options)?;
+    refuse::unsupported(spec)?;
     let mut asked = annotations::read(spec)?;
     let namespaces = namespaces::compile(spec)?;
     let id_maps = idmap::compile(spec, &namespaces, facts)?;
     let mut obstacles = Vec::new();
-    let cgroup = cgroup::compile(spec, options, &facts.cgroup, warn, &mut obstacles)?;
+    let cgroup = cgroup::compile(spec, options, facts, warn, &mut obstacles)?;
     let mut process = spec.process().as_ref().map(|process| process::compile(process, options)).transpose()?;
     if let Some(process) = &mut process {
         process.personality = process::personality(spec);

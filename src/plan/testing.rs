@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use crate::cgroup::layout::{Hierarchy, Layout, Unified};
-use crate::host::Facts;
+use crate::host::{DeviceName, Facts};
 
 /// A document from JSON, nothing added.
 pub fn spec(document: Value) -> Spec {
@@ -43,11 +43,25 @@ fn hierarchy(name: &str, controllers: &[&str]) -> Hierarchy {
     }
 }
 
+/// Root on a host with those cgroups.
+pub fn on(cgroup: Layout) -> Facts {
+    let pts = DeviceName { block: false, major: 136, name: "pts".into() };
+    Facts {
+        cgroup,
+        euid: 0,
+        egid: 0,
+        outer_uid: 0,
+        in_user_namespace: false,
+        can_map_ids: true,
+        device_names: vec![pts],
+    }
+}
+
 /// Root on a host with cgroup v1.
 pub fn v1() -> Facts {
     let named = hierarchy("systemd", &["name=systemd"]);
     let v1 = vec![hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]), hierarchy("memory", &["memory"]), named];
-    Facts { cgroup: Layout { v1, v2: None }, euid: 0, egid: 0, in_user_namespace: false, can_map_ids: true }
+    on(Layout { v1, v2: None })
 }
 
 /// Root on a host with cgroup v2.
@@ -63,7 +77,7 @@ pub fn v2() -> Facts {
 
 /// Somebody without privileges on a host with cgroup v2.
 pub fn rootless() -> Facts {
-    Facts { euid: 1000, egid: 1000, can_map_ids: false, ..v2() }
+    Facts { euid: 1000, egid: 1000, outer_uid: 1000, can_map_ids: false, ..v2() }
 }
 
 /// The error as the user sees it.

@@ -70,7 +70,7 @@ fn v2_limits_are_set_back_too() {
 
 #[test]
 fn without_a_freezer_there_is_no_pausing() {
-    let none = Cgroup::from(Place { kind: Kind::V1, v1: Vec::new(), v2: None });
+    let none = Cgroup::from(Place { kind: Kind::V1, v1: Vec::new(), v2: None, unit: None });
     for result in [none.freeze(), none.thaw()] {
         let error = result.unwrap_err().to_string();
         assert!(error.contains("cannot toggle freezer: cgroups not configured for container"), "{error}");

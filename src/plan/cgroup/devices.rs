@@ -74,19 +74,7 @@ const DEFAULTS: [(&str, DeviceRule); 11] = [
 /// Rootless, the rules are checked and left: the kernel takes them from nobody in a user namespace, where it refuses
 /// mknod anyway.
 pub(super) fn compile(spec: &Spec, rootless: bool, out: &mut Out) -> Result<()> {
-    let linux = spec.linux().as_ref();
-    let user = linux.and_then(|l| l.resources().as_ref()).and_then(|r| r.devices().as_deref()).unwrap_or_default();
-    let mut rules = Vec::with_capacity(user.len() + DEFAULTS.len());
-    for (i, d) in user.iter().enumerate() {
-        let at = format!("devices[{i}]");
-        parse(d, &at, out, |rule| rules.push((rule, at.clone())))?;
-    }
-    let own = linux.and_then(|l| l.devices().as_deref()).unwrap_or_default();
-    for (path, rule) in DEFAULTS {
-        if path.is_empty() || !own.iter().any(|d| d.path() == Path::new(path)) {
-            rules.push((rule, "devices".into()));
-        }
-    }
+    let rules = rules(spec, out)?;
     if rootless {
         return Ok(());
     }
@@ -97,7 +85,7 @@ pub(super) fn compile(spec: &Spec, rootless: bool, out: &mut Out) -> Result<()> 
             out.limits.devices = Some(rules.into_iter().map(|(rule, _)| rule).collect());
             Ok(())
         }
-        _ if user.is_empty() => {
+        _ if users(spec).is_empty() => {
             out.warn.push("no devices cgroup on this host: access to devices is not restricted".into());
             Ok(())
         }
@@ -106,6 +94,28 @@ pub(super) fn compile(spec: &Spec, rootless: bool, out: &mut Out) -> Result<()> 
             Ok(())
         }
     }
+}
+
+fn users(spec: &Spec) -> &[LinuxDeviceCgroup] {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default()
+}
+
+/// All rules in their order, each with the JSON path it comes from.
+pub(super) fn rules(spec: &Spec, out: &Out) -> Result<Vec<(DeviceRule, String)>> {
+    let user = users(spec);
+    let mut rules = Vec::with_capacity(user.len() + DEFAULTS.len());
+    for (i, d) in user.iter().enumerate() {
+        let at = format!("devices[{i}]");
+        parse(d, &at, out, |rule| rules.push((rule, at.clone())))?;
+    }
+    let own = spec.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+    for (path, rule) in DEFAULTS {
+        if path.is_empty() || !own.iter().any(|d| d.path() == Path::new(path)) {
+            rules.push((rule, "devices".into()));
+        }
+    }
+    Ok(rules)
 }
 
 fn parse(d: &LinuxDeviceCgroup, at: &str, out: &Out, mut push: impl FnMut(DeviceRule)) -> Result<()> {
@@ -150,10 +160,12 @@ fn parse(d: &LinuxDeviceCgroup, at: &str, out: &Out, mut push: impl FnMut(Device
     Ok(())
 }
 
-/// v1: works the rules out to a default and its exceptions, and writes these to a fresh state.
-fn v1(rules: &[(DeviceRule, String)], out: &mut Out) -> Result<()> {
+/// Whether what no rule matches is allowed, and the exceptions to that.
+type Exceptions<'a> = (bool, Vec<(DeviceRule, &'a str)>);
+
+/// Works the rules out to a default and its exceptions, each with the JSON path it came from.
+pub(super) fn work_out<'a>(rules: &'a [(DeviceRule, String)], out: &Out) -> Result<Exceptions<'a>> {
     let mut allow = false;
-    // The exceptions to `allow`, each with the JSON path it came from.
     let mut exceptions: Vec<(DeviceRule, &str)> = Vec::new();
     for (rule, at) in rules {
         if rule.typ == DeviceType::All {
@@ -167,6 +179,12 @@ fn v1(rules: &[(DeviceRule, String)], out: &mut Out) -> Result<()> {
             take_back(&mut exceptions, rule, at, out)?;
         }
     }
+    Ok((allow, exceptions))
+}
+
+/// v1: writes default and exceptions to a fresh state.
+fn v1(rules: &[(DeviceRule, String)], out: &mut Out) -> Result<()> {
+    let (allow, exceptions) = work_out(rules, out)?;
     // Everything is denied first: an existing cgroup keeps nothing, and the rules in force never exceed these.
     let (all, file) = if allow { ("devices.allow", "devices.deny") } else { ("devices.deny", "devices.allow") };
     out.write("devices", "devices.deny", "a *:* rwm", "devices");

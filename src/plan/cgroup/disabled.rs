@@ -36,10 +36,11 @@ pub(super) fn compile(
     if resources.and_then(|resources| resources.devices().as_ref()).is_some_and(|rules| !rules.is_empty()) {
         warn.push("linux.resources.devices: not enforced, since --cgroup-manager disabled makes no cgroup".to_owned());
     }
-    let place = Place { kind: layout.kind(), v1: Vec::new(), v2: None };
+    let place = Place { kind: layout.kind(), v1: Vec::new(), v2: None, unit: None };
     Ok(CgroupPlan {
         delegate: super::delegate(spec, &place, obstacles)?,
         place,
+        unit: None,
         limits: Limits::default(),
         owner: None,
         rootless: options.rootless,

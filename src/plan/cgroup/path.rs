@@ -12,7 +12,7 @@ use crate::error::InputError;
 const AT: &str = "linux.cgroupsPath";
 
 /// The controllers whose v1 hierarchies a container joins (and systemd's named one); others are left alone.
-const JOINED: &[&str] = &[
+pub(super) const JOINED: &[&str] = &[
     "cpuset",
     "cpu",
     "cpuacct",
@@ -64,7 +64,7 @@ pub(super) fn place(given: Option<&Path>, id: &str, layout: &Layout) -> Result<P
         Some(u) => Some(dir(&u.controllers, &u.mount, u.own.as_deref(), layout.v1.is_empty())?),
         None => None,
     };
-    Ok(Place { kind: layout.kind(), v1, v2 })
+    Ok(Place { kind: layout.kind(), v1, v2, unit: None })
 }
 
 /// Whether `path` is absolute, and its ordinary components.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cgroup::layout::{Hierarchy, Unified};
+use crate::plan::testing::on;
 
 const V2_CONTROLLERS: &str = "cpuset cpu io memory hugetlb pids rdma misc";
 
@@ -17,7 +18,7 @@ fn options() -> Options {
     Options { id: "c1".into(), ..super::super::testing::options() }
 }
 
-fn v1() -> Layout {
+pub(super) fn v1() -> Layout {
     let names = [
         "cpuset",
         "cpu,cpuacct",
@@ -40,11 +41,11 @@ fn v1() -> Layout {
     Layout { v1: names.iter().map(hierarchy).collect(), v2: None }
 }
 
-fn v2() -> Layout {
+pub(super) fn v2() -> Layout {
     Layout { v1: Vec::new(), v2: Some(unified("/sys/fs/cgroup", V2_CONTROLLERS)) }
 }
 
-fn hybrid() -> Layout {
+pub(super) fn hybrid() -> Layout {
     let mut layout = v1();
     layout.v1.retain(|h| h.controllers != ["hugetlb"]);
     layout.v2 = Some(unified("/sys/fs/cgroup/unified", "hugetlb"));
@@ -65,7 +66,7 @@ fn spec(linux: Value) -> Spec {
 
 fn plan(layout: &Layout, linux: Value) -> std::result::Result<CgroupPlan, String> {
     let mut obstacles = Vec::new();
-    let plan = compile(&spec(linux), &options(), layout, &mut Vec::new(), &mut obstacles);
+    let plan = compile(&spec(linux), &options(), &on(layout.clone()), &mut Vec::new(), &mut obstacles);
     match obstacles.first() {
         Some(obstacle) => Err(obstacle.to_string()),
         None => plan.map_err(|e| e.to_string()),

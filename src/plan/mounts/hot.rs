@@ -16,7 +16,8 @@ use crate::plan::namespaces::Namespaces;
 pub fn compile(given: &[oci_spec::runtime::Mount], bundle: &Path, warn: &mut Vec<String>) -> Result<Vec<Mount>> {
     // Only mounts of type cgroup look at it, and those are refused.
     let cgroup = CgroupPlan {
-        place: Place { kind: Kind::V1, v1: Vec::new(), v2: None },
+        place: Place { kind: Kind::V1, v1: Vec::new(), v2: None, unit: None },
+        unit: None,
         limits: Limits::default(),
         owner: None,
         delegate: None,

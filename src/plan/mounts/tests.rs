@@ -21,7 +21,7 @@ fn all(document: Value, options: &Options, facts: &Facts) -> Result<(Vec<Mount>,
     let maps = container_maps::compile(&spec, &namespaces, facts)?;
     let mut warn = Vec::new();
     let by = Options { rootless: facts.euid != 0, ..options.clone() };
-    let cgroup = cgroups::compile(&spec, &by, &facts.cgroup, &mut warn, &mut Vec::new())?;
+    let cgroup = cgroups::compile(&spec, &by, facts, &mut warn, &mut Vec::new())?;
     warn.clear();
     let mounts = compile(&spec, options, &namespaces, maps.as_ref(), &cgroup, &mut warn)?;
     Ok((mounts, warn))

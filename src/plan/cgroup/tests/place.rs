@@ -56,7 +56,7 @@ fn without_cgroups_only_rootless_goes_on() {
     assert!(plan(&none, json!({})).unwrap_err().contains("no cgroup hierarchy"));
     let mut warn = Vec::new();
     let rootless = Options { rootless: true, ..options() };
-    let plan = compile(&spec(json!({})), &rootless, &none, &mut warn, &mut Vec::new()).unwrap();
+    let plan = compile(&spec(json!({})), &rootless, &on(none), &mut warn, &mut Vec::new()).unwrap();
     assert!(plan.place.v1.is_empty() && plan.limits.devices.is_none() && warn.len() == 1);
 }
 
@@ -71,7 +71,7 @@ fn a_container_that_may_manage_its_v2_cgroup_owns_it() {
                        "uidMappings": [{ "containerID": 0, "hostID": 1000, "size": 10 }] }
         }))
         .unwrap();
-        compile(&spec, &options(), layout, &mut Vec::new(), &mut Vec::new()).unwrap().owner
+        compile(&spec, &options(), &on(layout.clone()), &mut Vec::new(), &mut Vec::new()).unwrap().owner
     };
     let both = json!([{ "type": "cgroup" }, { "type": "user" }]);
     assert_eq!(owner(&v2(), both.clone(), json!(["rw"])), Some(1005));
@@ -97,7 +97,7 @@ fn disabled_is_no_place_and_every_limit_stands_against_it() {
     }});
     for layout in [v1(), v2(), Layout::default()] {
         let (mut warn, mut obstacles) = (Vec::new(), Vec::new());
-        let plan = compile(&spec(document.clone()), &disabled, &layout, &mut warn, &mut obstacles).unwrap();
+        let plan = compile(&spec(document.clone()), &disabled, &on(layout), &mut warn, &mut obstacles).unwrap();
         assert!(plan.place.is_none() && plan.limits == Limits::default());
         assert_eq!(warn.len(), 1, "{warn:?}");
         let at: Vec<_> = obstacles.iter().map(|obstacle| obstacle.at.as_str()).collect();

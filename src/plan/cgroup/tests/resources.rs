@@ -173,7 +173,7 @@ fn check_before_update_becomes_checks_on_v2() {
 fn what_has_no_effect_is_told() {
     let mut warn = Vec::new();
     let spec = spec(json!({ "resources": { "memory": { "kernel": 5, "kernelTCP": 6, "useHierarchy": false } } }));
-    compile(&spec, &options(), &v2(), &mut warn, &mut Vec::new()).unwrap();
+    compile(&spec, &options(), &on(v2()), &mut warn, &mut Vec::new()).unwrap();
     assert_eq!(warn.len(), 3, "{warn:?}");
     assert!(warn.iter().all(|w| w.starts_with("linux.resources.memory.")));
 }
