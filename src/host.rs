@@ -1,6 +1,7 @@
 //! Facts about the host, probed once and handed to `plan::compile` as data.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use caps::{CapSet, Capability};
@@ -43,7 +44,7 @@ pub struct DeviceName {
 /// # Errors
 /// `/proc` cannot be read, or the cgroup mounts make no sense.
 pub fn probe(manager: Manager) -> anyhow::Result<Facts> {
-    let map = fs::read_to_string("/proc/self/uid_map").context("/proc/self/uid_map")?;
+    let map = uid_map()?;
     let effective = caps::read(None, CapSet::Effective).context("read our capabilities")?;
     let euid = nix::unistd::geteuid().as_raw();
     let device_names = match manager {
@@ -53,10 +54,10 @@ pub fn probe(manager: Manager) -> anyhow::Result<Facts> {
     Ok(Facts {
         cgroup: Layout::probe()?,
         euid,
-        outer_uid: outside(&map, euid),
+        outer_uid: outside(map, euid),
         device_names,
         egid: nix::unistd::getegid().as_raw(),
-        in_user_namespace: !maps_all_ids(&map),
+        in_user_namespace: !maps_all_ids(map),
         can_map_ids: [Capability::CAP_SETUID, Capability::CAP_SETGID].iter().all(|cap| effective.contains(cap)),
     })
 }
@@ -69,8 +70,17 @@ pub fn is_rootless() -> anyhow::Result<bool> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(true);
     }
-    let map = fs::read_to_string("/proc/self/uid_map").context("/proc/self/uid_map")?;
-    Ok(!maps_all_ids(&map))
+    Ok(!maps_all_ids(uid_map()?))
+}
+
+/// Our user namespace's map. Read once: a process changes its user namespace only to enter a container.
+fn uid_map() -> anyhow::Result<&'static str> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(map) = KNOWN.get() {
+        return Ok(map);
+    }
+    let map = crate::sys::read_text("/proc/self/uid_map")?;
+    Ok(KNOWN.get_or_init(|| map))
 }
 
 /// Which security modules the kernel enforces. Only for verbs that take their time: it is not asked on the way to a

@@ -48,6 +48,7 @@ use crate::sync::{self, Channel, Packet};
 use crate::sys::process::{Cloned, clone, enter_namespace, pidfd_send_signal, set_rlimit, set_undumpable, wait};
 use crate::sys::sched::set_affinity;
 use crate::sys::{Named, SysError};
+use crate::trace;
 use child::Joining;
 use freeze::Watch;
 
@@ -155,7 +156,7 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     };
     drop(joining);
     let mut joined = Joined { child: Some(child), channel, watch, bell: None, record, process, pid_file: None };
-    joined.until_ready()?;
+    trace::span("wait for the process", || joined.until_ready())?;
     joined.share_resctrl()?;
     let child = joined.child.as_ref().context("internal error: no child")?;
     if base.rootless {

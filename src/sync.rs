@@ -169,8 +169,10 @@ impl Channel {
         if bytes == 0 {
             return Ok(None);
         }
-        let body = buffer[1..bytes].to_vec();
-        Ok(Some(Packet { kind: kind(buffer[0])?, body, fd }))
+        let kind = kind(buffer[0])?;
+        buffer.truncate(bytes);
+        buffer.drain(..1);
+        Ok(Some(Packet { kind, body: buffer, fd }))
     }
 }
 

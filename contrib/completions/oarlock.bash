@@ -16,7 +16,7 @@ _oarlock() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local commands="create start run state kill delete exec list ps mounts pause resume update events spec features plan check doctor completion help"
     local globals="--root --log --log-format --debug --log-level --systemd-cgroup --cgroup-manager --rootless --version --help"
-    local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring"
+    local create="--bundle --config --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --trace"
     local update="--resources --blkio-weight --cpu-burst --cpu-idle --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-share --cpuset-cpus --cpuset-mems --memory --memory-reservation --memory-swap --pids-limit --l3-cache-schema --mem-bw-schema"
     local command='' i words=''
 
@@ -30,7 +30,7 @@ _oarlock() {
 
     case $prev in
         --root | --bundle | -b) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
-        --log | --config | --console-socket | --pid-file | --pidfd-socket | --process | -p | --resources | -r) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        --log | --config | --console-socket | --pid-file | --pidfd-socket | --process | -p | --resources | -r | --trace | --timings) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --log-format) words="text json" ;;
         --log-level) words="error warning info debug" ;;
         --cgroup-manager) words="cgroupfs systemd disabled" ;;
@@ -49,8 +49,9 @@ _oarlock() {
             '') words="$commands $globals" ;;
             create) words=$create ;;
             run) words="$create --detach --keep --no-subreaper" ;;
-            start | state | pause | resume) words=$(_oarlock_ids) ;;
-            exec) words="--process --tty --detach --env --user --additional-gids --cwd --cap --process-label --apparmor --no-new-privs --console-socket --pidfd-socket --pid-file --cgroup --ignore-paused --preserve-fds $(_oarlock_ids)" ;;
+            start) words="--trace $(_oarlock_ids)" ;;
+            state | pause | resume) words=$(_oarlock_ids) ;;
+            exec) words="--process --tty --detach --env --user --additional-gids --cwd --cap --process-label --apparmor --no-new-privs --console-socket --pidfd-socket --pid-file --cgroup --ignore-paused --preserve-fds --trace $(_oarlock_ids)" ;;
             ps) words="--format $(_oarlock_ids)" ;;
             update) words="$update $(_oarlock_ids)" ;;
             mounts)
@@ -63,12 +64,13 @@ _oarlock() {
                 words="--all --regex $(_oarlock_ids)"
                 [ "$prev" = kill ] || words="$words HUP INT QUIT KILL USR1 USR2 TERM STOP CONT"
                 ;;
-            delete) words="--force --regex $(_oarlock_ids)" ;;
+            delete) words="--force --regex --trace $(_oarlock_ids)" ;;
             list) words="--format --quiet" ;;
             spec) words="--bundle --config --rootless" ;;
             completion) words="bash fish zsh" ;;
             plan | check)
                 words="--config --format"
+                [ "$command" = check ] || words="$words --timings"
                 [[ $cur == -* ]] || { mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; }
                 ;;
             doctor) words="--format" ;;

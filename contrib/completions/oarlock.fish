@@ -33,6 +33,8 @@ complete -c oarlock -n "$make" -l pidfd-socket -r -F -d "Send a pidfd to a socke
 complete -c oarlock -n "$make" -l preserve-fds -x -d "Leave file descriptors open"
 complete -c oarlock -n "$make" -l no-pivot -d "Do not use pivot_root"
 complete -c oarlock -n "$make" -l no-new-keyring -d "Keep the session keyring"
+complete -c oarlock -n "__fish_seen_subcommand_from create run start exec delete" -l trace -r -F -d "Append the time of each phase to a file"
+complete -c oarlock -n "__fish_seen_subcommand_from plan" -l timings -r -F -d "Print a trace"
 complete -c oarlock -n "__fish_seen_subcommand_from run" -s d -l detach -d "Return once it runs"
 complete -c oarlock -n "__fish_seen_subcommand_from run" -l keep -d "Do not delete it afterwards"
 complete -c oarlock -n "__fish_seen_subcommand_from run" -l no-subreaper -d "Do not adopt orphans"

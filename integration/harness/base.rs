@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{cgroup, sys};
+use super::{cgroup, mounts, sys};
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 static DIFFERS: AtomicUsize = AtomicUsize::new(0);
@@ -42,6 +42,7 @@ pub fn unique() -> String {
 }
 
 extern "C" fn clean_up() {
+    mounts::detach_all(dir());
     fs::remove_dir_all(dir()).ok();
     for path in cgroup::dirs(&cgroup()) {
         fs::remove_dir(path).ok();

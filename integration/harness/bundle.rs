@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::runtime::Running;
-use super::{Container, Output, Runtime, Value, base, json, leak};
+use super::{Container, Output, Runtime, Value, base, json, leak, mounts};
 
 /// One test's bundle, runtime state directory and container id.
 pub struct Bundle {
@@ -295,6 +295,8 @@ impl Drop for Bundle {
         }
         let left = leak::find(&self.id, &self.cgroup(), &self.path(""), &self.rt.root);
         leak::clear(&self.id, &self.cgroup(), &self.dir);
+        // The mount namespace that oarlock keeps for the next container of this state directory.
+        mounts::detach_all(&self.rt.root);
         fs::remove_dir_all(&self.dir).ok();
         if !left.is_empty() {
             let text = format!("{} left on the host: {left:#?}", self.id);

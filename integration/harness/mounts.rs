@@ -43,6 +43,15 @@ impl Drop for HostMount {
     }
 }
 
+/// Takes away all mounts below a directory of ours.
+pub fn detach_all(below: &Path) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    for point in points.filter(|point| point.starts_with(below)).collect::<Vec<_>>().into_iter().rev() {
+        umount2(point, MntFlags::MNT_DETACH).ok();
+    }
+}
+
 /// One line of a mount table.
 #[derive(Debug, Clone)]
 pub struct Mount {

@@ -46,6 +46,14 @@ pub(super) fn read_fd(fd: &impl AsFd) -> std::result::Result<String, Errno> {
     }
 }
 
+/// A file that holds one value, which one read(2) gives whole.
+pub(super) fn value(path: &Path) -> Result<String> {
+    let fd = open(path, OFlag::O_RDONLY)?;
+    let mut buf = [0; 4096];
+    let n = nix::unistd::read(&fd, &mut buf).map_err(|e| SysError::new(format!("read({path:?})"), e))?;
+    Ok(String::from_utf8_lossy(&buf[..n]).into_owned())
+}
+
 /// Whether it was made; `false`: it is there.
 pub(super) fn mkdir(path: &Path) -> Result<bool> {
     match nix::unistd::mkdir(path, Mode::from_bits_truncate(0o755)) {

@@ -62,8 +62,8 @@ impl Cgroup {
     pub fn is_frozen(&self) -> Result<bool> {
         let read = match self.freezer() {
             None => return Ok(false),
-            Some(Freezer::V1(path)) => file::read(&path.join("freezer.self_freezing")),
-            Some(Freezer::V2(path)) => file::read(&path.join("cgroup.freeze")),
+            Some(Freezer::V1(path)) => file::value(&path.join("freezer.self_freezing")),
+            Some(Freezer::V2(path)) => file::value(&path.join("cgroup.freeze")),
         };
         match read {
             Ok(state) => Ok(state.trim() == "1"),

@@ -1,10 +1,11 @@
 //! Which cgroup hierarchies this host has, where, and where the runtime itself is in them: plain facts, probed once.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{self, FsType};
 use serde::{Deserialize, Serialize};
+
+use crate::sys::{Result, read_text};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -56,8 +57,8 @@ impl Layout {
 
     /// Looks at the host. /proc/self/mountinfo, which grows with the host's mounts, is read only where a hierarchy is
     /// not at its usual place.
-    pub fn probe() -> io::Result<Self> {
-        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+    pub fn probe() -> Result<Self> {
+        let own = read_text("/proc/self/cgroup")?;
         let root = Path::new(ROOT);
         if is(root, statfs::CGROUP2_SUPER_MAGIC) {
             // /proc/self/cgroup may list v1 hierarchies all the same: mounted elsewhere, or not at all.
@@ -70,7 +71,7 @@ impl Layout {
                 Some(found) => Some(found),
                 None => {
                     if mountinfo.is_none() {
-                        mountinfo = Some(std::fs::read_to_string("/proc/self/mountinfo")?);
+                        mountinfo = Some(read_text("/proc/self/mountinfo")?);
                     }
                     mounted(controllers, path, mountinfo.as_deref().unwrap_or_default())
                 }
@@ -98,8 +99,8 @@ fn line(line: &str) -> Option<(&str, &str)> {
     line.split_once(':')?.1.split_once(':')
 }
 
-fn unified(mount: &Path, own: &str) -> io::Result<Unified> {
-    let controllers = std::fs::read_to_string(mount.join("cgroup.controllers"))?;
+fn unified(mount: &Path, own: &str) -> Result<Unified> {
+    let controllers = read_text(mount.join("cgroup.controllers"))?;
     let own = own.lines().filter_map(line).find(|(c, _)| c.is_empty()).and_then(|(_, path)| below(mount, path));
     Ok(Unified { mount: mount.into(), own, controllers: controllers.split_whitespace().map(str::to_owned).collect() })
 }

@@ -140,11 +140,11 @@ pub(super) fn refuse_members(path: &Path) -> Result<()> {
 /// Gives a v1 cpuset its parent's list where it has none: joining it would be ENOSPC. What is set is left alone.
 fn inherit(path: &Path, mount: &Path, name: &str) -> sys::Result<String> {
     let mut file = path.join(format!("cpuset.{name}"));
-    let list = match file::read(&file) {
+    let list = match file::value(&file) {
         // The hierarchy is mounted with `noprefix`.
         Err(e) if e.errno == Errno::ENOENT => {
             file = path.join(name);
-            file::read(&file)?
+            file::value(&file)?
         }
         other => other?,
     };
@@ -158,7 +158,7 @@ fn inherit(path: &Path, mount: &Path, name: &str) -> sys::Result<String> {
 
 fn v2(dir: &Dir, plan: &CgroupPlan, init: Option<i32>) -> Result<()> {
     let path = dir.path();
-    let events = file::read(&path.join("cgroup.events"))?;
+    let events = file::value(&path.join("cgroup.events"))?;
     if file::key(&events, "populated") == Some("1") && init.is_none() {
         refuse_members(&path)?;
     }
@@ -170,7 +170,7 @@ fn v2(dir: &Dir, plan: &CgroupPlan, init: Option<i32>) -> Result<()> {
         enter(&path, pid)?;
     }
     enable(dir, &plan.limits)?;
-    let kind = file::read(&path.join("cgroup.type"))?;
+    let kind = file::value(&path.join("cgroup.type"))?;
     match kind.trim() {
         "domain" => {}
         "domain invalid" => bail!(

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Global, plan};
+use super::{ExitCode, Global, plan};
 use crate::error::InputError;
 use crate::host;
 use crate::review::{Finding, Severity, review};

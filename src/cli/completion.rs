@@ -1,11 +1,10 @@
 //! `oarlock completion SHELL`: the completions that are installed with packages, for those who have the binary alone.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::Global;
+use super::{ExitCode, Global};
 
 /// Print completions for a shell
 #[derive(Debug, clap::Args)]

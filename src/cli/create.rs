@@ -1,11 +1,9 @@
 //! `oarlock create ID`: make the container; its program waits for `start`.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 
-use super::Global;
 use super::making::Making;
+use super::{ExitCode, Global};
 use crate::launch::console;
 
 /// Make a container, whose program waits for start
@@ -22,7 +20,7 @@ pub fn run(args: Create, global: &Global) -> Result<ExitCode> {
         let console = console::connect(plan.wants_terminal(), making.console_socket.as_deref(), true)?;
         making.create(&plan, console, global)
     };
-    let created = create().with_context(|| format!("create {}", making.id))?;
+    let created = making.trace.of("create", create).with_context(|| format!("create {}", making.id))?;
     global.log.debug(&format!("created {} with init {}", making.id, created.pid));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,8 @@
 //! `oarlock delete ID`: remove a container that has stopped, or any with `--force`.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, bail};
 
-use super::{Global, matching};
+use super::{ExitCode, Global, making, matching};
 use crate::state::{Container, Dir, Record, Status, validate_id};
 use crate::sys::process::{CloseRange, close_from};
 
@@ -17,6 +15,8 @@ pub struct Delete {
     /// Take the name as a regular expression: every container that it matches
     #[arg(short, long)]
     regex: bool,
+    #[command(flatten)]
+    trace: making::Trace,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -27,9 +27,9 @@ pub fn run(args: Delete, global: &Global) -> Result<ExitCode> {
     close_from(3, CloseRange::OnExec)?;
     let delete = |id: &str| if args.force { force(id, global) } else { stopped(id, global) };
     if args.regex {
-        return matching::each(&args.id, "delete", global, delete).context("delete");
+        return args.trace.of("delete", || matching::each(&args.id, "delete", global, delete)).context("delete");
     }
-    delete(&args.id).with_context(|| format!("delete {}", args.id))?;
+    args.trace.of("delete", || delete(&args.id)).with_context(|| format!("delete {}", args.id))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::doctor::{Finding, State, examine};
 
 /// Print what this host supports, what is missing, and what that costs

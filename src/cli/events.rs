@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
-use super::{Global, duration};
+use super::{ExitCode, Global, duration};
 use crate::cgroup::stats::Stats;
 use crate::rdt::Resctrl;
 use crate::state::{Container, Status};

@@ -2,11 +2,10 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Global, making};
+use super::{ExitCode, Global, making};
 use crate::bundle;
 use crate::error::InputError;
 use crate::join::{self, Request};
@@ -78,6 +77,8 @@ pub struct Exec {
     /// Pass on N open descriptors from 3 up, after those of LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u32,
+    #[command(flatten)]
+    trace: making::Trace,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     id: String,
@@ -120,7 +121,7 @@ fn exec(args: &Exec, global: &Global) -> Result<u8> {
         cgroup,
         ignore_paused: args.ignore_paused,
     };
-    let joined = join::join(&container, &process, request)?;
+    let joined = args.trace.of("exec", || join::join(&container, &process, request))?;
     if args.detach {
         joined.execute()?;
         return Ok(0);

@@ -1,13 +1,13 @@
 //! `oarlock features`: what this binary can do, as JSON. Docker and containerd read it when they start.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::PrettyFormatter;
 
+use super::ExitCode;
 use crate::cli::Global;
 
 /// Print what this binary can do, as JSON

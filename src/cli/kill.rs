@@ -1,11 +1,9 @@
 //! `oarlock kill ID [SIGNAL]`: send a signal to the container's init.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, bail};
 
-use super::{Global, matching, signal};
-use crate::state::{Container, Status};
+use super::{ExitCode, Global, matching, signal};
+use crate::state::Container;
 
 /// Send a signal to a container's init
 #[derive(Debug, clap::Args)]
@@ -29,8 +27,8 @@ pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
         let signal = signal::parse(&args.signal)?;
         let container = Container::load(&global.root, id)?;
         // Without a pid namespace of its own the container's processes can outlive init; SIGKILL still reaches those.
-        let reaches_others = args.all || signal == libc::SIGKILL;
-        if container.status()? == Status::Stopped && !(reaches_others && has_survivors(&container)?) {
+        let reaches_others = args.all || (signal == libc::SIGKILL && !container.record.own_pid_namespace);
+        if reaches_others && container.init()?.is_none() && !has_survivors(&container)? {
             bail!("container not running");
         }
         container.kill(signal, args.all)

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::state::Container;
 use crate::state::view::StateView;
 

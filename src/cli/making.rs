@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::Global;
 use crate::bundle;
@@ -13,6 +13,7 @@ use crate::plan::{self, Options, Plan};
 use crate::rdt;
 use crate::state::validate_id;
 use crate::sys::process::{CloseRange, close_from, set_undumpable};
+use crate::trace;
 
 #[derive(Debug, clap::Args)]
 pub struct Making {
@@ -40,9 +41,34 @@ pub struct Making {
     /// Pass on N open descriptors from 3 up, after those of LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u32,
+    #[command(flatten)]
+    pub trace: Trace,
     /// Name of the container
     #[arg(value_name = "CONTAINER-ID")]
     pub id: String,
+}
+
+/// `--trace`, of the verbs that have it.
+#[derive(Debug, clap::Args)]
+pub struct Trace {
+    /// File to append the time that each phase took to, as Chrome trace events
+    #[arg(long = "trace", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Trace {
+    /// Traces from here on, if that is wanted.
+    pub fn begin(&self, verb: &'static str) -> Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| trace::begin(file, verb)).context("--trace")
+    }
+
+    /// Does the verb's `work`, traced if that is wanted.
+    pub fn of<T>(&self, verb: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.begin(verb)?;
+        let result = trace::span(verb, work);
+        trace::end();
+        result
+    }
 }
 
 impl Making {
@@ -91,9 +117,10 @@ pub fn compile(
     options: impl FnOnce(PathBuf) -> Options,
 ) -> Result<Plan> {
     let mut warnings = Vec::new();
-    let bundle = bundle::load(bundle, config, &mut warnings)?;
+    let bundle = trace::span("read config.json", || bundle::load(bundle, config, &mut warnings))?;
     let options = options(bundle.dir);
-    let plan = plan::compile(&bundle.spec, &options, &global.facts()?, &mut warnings);
+    let facts = trace::span("look at the host", || global.facts())?;
+    let plan = trace::span("compile", || plan::compile(&bundle.spec, &options, &facts, &mut warnings));
     for warning in warnings {
         global.log.warning(&warning);
     }

@@ -1,10 +1,8 @@
 //! What `kill --regex` and `delete --regex` share: the same for every container whose name matches.
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::error::InputError;
 use crate::state::Container;
 use crate::sys::regex::Regex;

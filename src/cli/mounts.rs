@@ -1,11 +1,10 @@
 //! `oarlock mounts add|remove ID FILE`: change the mounts of a container that exists.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::bundle;
 use crate::join::mounts;
 use crate::plan::mounts::hot;

@@ -1,10 +1,8 @@
 //! `oarlock pause ID`: stop every process of a container where it stands.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, bail};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::state::{Container, Status};
 
 /// Freeze all processes of a container

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::{Global, making};
+use super::{ExitCode, Global, making, timings};
 use crate::init::PHASES;
 use crate::plan::cgroup::Property;
 use crate::plan::{self, Options};
@@ -21,9 +20,12 @@ pub struct Plan {
     /// Form of the output
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    /// Show the times in a file that --trace has written, in place of a bundle's plan
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    timings: Option<PathBuf>,
     /// Directory of the bundle
-    #[arg(value_name = "BUNDLE")]
-    bundle: PathBuf,
+    #[arg(value_name = "BUNDLE", required_unless_present = "timings")]
+    bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -33,8 +35,14 @@ enum Format {
 }
 
 pub fn run(args: Plan, global: &Global) -> Result<ExitCode> {
-    let plan = compile(&args.bundle, args.config.as_deref(), global)
-        .with_context(|| format!("plan {}", args.bundle.display()))?;
+    if let Some(file) = &args.timings {
+        let text = timings::of(file).context("plan")?;
+        std::io::stdout().write_all(text.as_bytes()).context("stdout")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bundle = args.bundle.context("internal error: no bundle")?;
+    let plan =
+        compile(&bundle, args.config.as_deref(), global).with_context(|| format!("plan {}", bundle.display()))?;
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&plan).context("plan")? + "\n",
         Format::Text => text(&plan),

@@ -1,11 +1,11 @@
 //! `oarlock ps ID`: the processes of a container.
 
 use std::io::Write;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::bundle::io_text;
 use crate::state::Container;
 use crate::sys::process::{CloseRange, close_from};

@@ -1,10 +1,8 @@
 //! `oarlock resume ID`: let the processes of a paused container go on.
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, bail};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::state::{Container, Status};
 
 /// Thaw the processes of a paused container

@@ -1,18 +1,18 @@
 //! `oarlock run ID`: create, start, wait, delete.
 
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::Global;
 use super::making::{self, Making};
+use super::{ExitCode, Global};
 use crate::launch::notify::Notify;
 use crate::launch::run::Foreground;
 use crate::launch::terminal::Terminal;
 use crate::launch::{Created, console, signals, start};
 use crate::plan::Plan;
 use crate::sys::process::set_subreaper;
+use crate::trace;
 
 /// Make a container and run its program
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,7 @@ pub struct Run {
 
 pub fn run(args: Run, global: &Global) -> Result<ExitCode> {
     let named = || format!("run {}", args.making.id);
+    args.making.trace.begin("run").with_context(named)?;
     let plan = args.making.compile(global).with_context(named)?;
     let socket = args.making.console_socket.as_deref();
     if args.detach {
@@ -67,6 +68,8 @@ fn start_it(created: &Created) -> Result<Option<Notify>> {
     let notify = Notify::listen(&container.dir, making::notify_socket().as_deref())?;
     start::waiting(container)?.start(container)?;
     start::poststart(container)?;
+    // Not what the program does.
+    trace::end();
     Ok(notify)
 }
 

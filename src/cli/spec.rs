@@ -7,11 +7,11 @@ mod tests;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use nix::unistd::{getegid, geteuid};
 
+use super::ExitCode;
 use crate::bundle::{CONFIG, io_text};
 use crate::cli::Global;
 use crate::error::InputError;

@@ -1,11 +1,10 @@
 //! `oarlock state ID`: print the container's state.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::state::Container;
 use crate::state::view::StateView;
 

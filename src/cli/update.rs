@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::io::{Read, stdin};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use oci_spec::runtime::LinuxResources;
 
-use super::Global;
+use super::{ExitCode, Global};
 use crate::bundle;
 use crate::cgroup::layout::Layout;
 use crate::error::InputError;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat, umask};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
 use super::Init;
 use crate::plan::devices::{Node, NodeKind};
@@ -23,17 +23,18 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
     let rootfs = init.rootfs()?;
     let previous = umask(Mode::empty());
     if plan.dev.populate {
+        let mut parents = Parents { rootfs, last: None };
         for node in &plan.dev.nodes {
-            make(rootfs, node).with_context(|| format!("{} ({})", node.at, node.path.display()))?;
+            make(&mut parents, node).with_context(|| format!("{} ({})", node.at, node.path.display()))?;
         }
         for (path, target) in &plan.dev.links {
             if path == Path::new("/dev/ptmx") {
-                remove(rootfs, path)?;
+                remove(&mut parents, path)?;
             }
             if target == Path::new("/proc/kcore") && !target.exists() {
                 continue; // a kernel without it
             }
-            rootfs.symlink(path, target)?;
+            symlink(&mut parents, path, target)?;
         }
     }
     if let Some(process) = &plan.process
@@ -61,12 +62,32 @@ fn make_working_directory(rootfs: &Rootfs, cwd: &Path) -> Result<()> {
     Ok(())
 }
 
-fn make(rootfs: &Rootfs, node: &Node) -> Result<()> {
+/// Directories that nodes and links are made in, each opened once for all that follow one another.
+struct Parents<'a> {
+    rootfs: &'a Rootfs,
+    last: Option<(&'a Path, OwnedFd)>,
+}
+
+impl<'a> Parents<'a> {
+    /// As [`Rootfs::parent`].
+    fn of(&mut self, path: &'a Path) -> Result<(BorrowedFd<'_>, &'a Path)> {
+        let name = path.file_name().with_context(|| format!("{}: has no file name", path.display()))?;
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        if self.last.as_ref().is_none_or(|(last, _)| *last != parent) {
+            self.last = Some((parent, self.rootfs.directory(parent)?));
+        }
+        let (_, fd) = self.last.as_ref().context("internal error: no directory")?;
+        Ok((fd.as_fd(), Path::new(name)))
+    }
+}
+
+fn make<'a>(parents: &mut Parents<'a>, node: &'a Node) -> Result<()> {
+    let rootfs = parents.rootfs;
     if node.bind {
         return bind(rootfs, node);
     }
-    let (parent, name) = rootfs.parent(&node.path)?;
-    match mknod(parent.as_fd(), name, node) {
+    let (parent, name) = parents.of(&node.path)?;
+    match mknod(parent, name, node) {
         // Without CAP_MKNOD over the filesystem (a user namespace around us) the host's node is bound.
         Err(SysError { errno: Errno::EPERM, .. }) if node.kind != NodeKind::Fifo => return bind(rootfs, node),
         Err(SysError { errno: Errno::EEXIST, .. }) => {}
@@ -74,20 +95,21 @@ fn make(rootfs: &Rootfs, node: &Node) -> Result<()> {
     }
     // From here on by descriptor: the directory may be a volume that another container writes to, and what is looked up
     // twice may be another file the second time.
-    let mut fd = open_node(parent.as_fd(), name)?;
-    if !is(&stat(fd.as_fd())?, node) {
+    let mut fd = open_node(parent, name)?;
+    let mut found = stat(fd.as_fd())?;
+    if !is(&found, node) {
         // The image's own idea of this device: a file, or a symlink to something else.
-        match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
+        match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
             // Something is mounted there: the document wants it so.
             Err(Errno::EBUSY) => return Ok(()),
             result => result.named(|| format!("unlink({name:?})"))?,
         }
-        mknod(parent.as_fd(), name, node)?;
-        fd = open_node(parent.as_fd(), name)?;
-    }
-    let found = stat(fd.as_fd())?;
-    if !is(&found, node) {
-        bail!("something else has been put in the place of the device");
+        mknod(parent, name, node)?;
+        fd = open_node(parent, name)?;
+        found = stat(fd.as_fd())?;
+        if !is(&found, node) {
+            bail!("something else has been put in the place of the device");
+        }
     }
     if (found.st_uid, found.st_gid) != (node.uid, node.gid) {
         let owner = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
@@ -162,10 +184,19 @@ fn kind_bits(kind: NodeKind) -> SFlag {
     }
 }
 
-fn remove(rootfs: &Rootfs, path: &Path) -> Result<()> {
-    let (parent, name) = rootfs.parent(path)?;
-    match unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir) {
+fn remove<'a>(parents: &mut Parents<'a>, path: &'a Path) -> Result<()> {
+    let (parent, name) = parents.of(path)?;
+    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
         Err(Errno::ENOENT) => Ok(()),
         result => Ok(result.named(|| format!("unlink({path:?})"))?),
+    }
+}
+
+/// Makes the symlink `path` → `target` unless something is there already.
+fn symlink<'a>(parents: &mut Parents<'a>, path: &'a Path, target: &Path) -> Result<()> {
+    let (parent, name) = parents.of(path)?;
+    match symlinkat(target, parent, name) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(SysError::new(format!("symlink({path:?}) in the rootfs"), errno).into()),
     }
 }

@@ -18,6 +18,7 @@ use crate::plan::seccomp::{Filter, Loading};
 use crate::safe::rootfs::file_type;
 use crate::sys::process::{self, exit_now, reset_signals};
 use crate::sys::{SysError, errno_text};
+use crate::trace;
 
 /// What execve(2) gets.
 pub struct Program {
@@ -93,6 +94,8 @@ fn executable(path: &str) -> Result<(), String> {
 /// The last phase: tells the parent that the container is made, waits for `start`, executes the program. Its errors
 /// after that go to the exec log (`launch/start.rs` reads it).
 pub fn wait_for_start(init: &mut Init<'_>) -> Result<()> {
+    // What comes now, comes after `create` has ended.
+    trace::end();
     init.inherited.wire.ready()?;
     let start = read_byte(&init.inherited.exec_fifo);
     let log = init.inherited.exec_log.as_fd();

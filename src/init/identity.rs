@@ -23,6 +23,7 @@ use crate::sync;
 use crate::sys::process::{self, close_all_but};
 use crate::sys::sched::{self, SchedAttr};
 use crate::sys::{Named, SysError, current_dir};
+use crate::trace;
 use crate::weak::{Guard, lacks};
 
 /// The highest capability that a kernel may know.
@@ -84,6 +85,7 @@ impl Candidate<'_> {
         }
         // What is left of our own closes by itself at execve(2).
         self.keep.push(self.wire.as_fd().as_raw_fd());
+        self.keep.extend(trace::fd());
         close_all_but(3 + self.preserve_fds as RawFd, self.keep)?;
         if process.no_new_privileges {
             process::set_no_new_privileges()?;
@@ -242,13 +244,13 @@ fn enter_directory(cwd: &Path) -> Result<()> {
 
 fn become_user(process: &Process) -> Result<()> {
     let sets = &process.capabilities;
-    for capability in 0..=CAPABILITIES {
-        let kept = sets.bounding & 1 << capability != 0;
-        match process::in_bounding_set(capability) {
-            Ok(true) if !kept => process::drop_from_bounding_set(capability)?,
-            Ok(_) => {}
+    for capability in (0..=CAPABILITIES).filter(|capability| sets.bounding & 1 << capability == 0) {
+        match process::drop_from_bounding_set(capability) {
+            Ok(()) => {}
             // The kernel knows no higher ones.
             Err(SysError { errno: Errno::EINVAL, .. }) => break,
+            // Without CAP_SETPCAP nothing can be dropped, but there may be nothing to drop.
+            Err(SysError { errno: Errno::EPERM, .. }) if !process::in_bounding_set(capability)? => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -17,7 +17,7 @@ use crate::sys::mount::clone_tree_of;
 /// A detached clone of the bind's source; `None` when it was a symlink that has been copied instead.
 pub fn source(init: &mut Init<'_>, mount: &Mount, source: &Path, recursive: bool) -> Result<Option<OwnedFd>> {
     if !mount.links.bind_source && !mount.links.copy {
-        return pivot::open_tree(init, source, recursive).map(Some);
+        return pivot::source(init, source, recursive).map(Some);
     }
     let found = pivot::open_itself(init, source)?;
     let is_link = file_type(&stat(found.as_fd())?) == SFlag::S_IFLNK;

@@ -9,42 +9,57 @@ use nix::sys::stat::{SFlag, makedev};
 use super::Init;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, clone_tree_of, set_attributes};
+use crate::sys::process::Spent;
 use crate::weak::{Guard, lacks};
 
 pub fn apply(init: &mut Init<'_>) -> Result<()> {
     let plan = init.plan;
+    let mut spent = Spent::default();
     for path in &plan.readonly_paths {
-        read_only(init, path).with_context(|| format!("linux.readonlyPaths ({})", path.display()))?;
+        read_only(init, path, &mut spent).with_context(|| format!("linux.readonlyPaths ({})", path.display()))?;
     }
-    let mut cover = None;
+    let mut covers = Covers::default();
     for path in &plan.masked_paths {
-        mask(init, path, &mut cover).with_context(|| format!("linux.maskedPaths ({})", path.display()))?;
+        mask(init, path, &mut covers, &mut spent).with_context(|| format!("linux.maskedPaths ({})", path.display()))?;
     }
     Ok(())
 }
 
-fn read_only(init: &Init<'_>, path: &Path) -> Result<()> {
+fn read_only(init: &Init<'_>, path: &Path, spent: &mut Spent) -> Result<()> {
     let Some(target) = init.rootfs()?.find(path)? else { return Ok(()) };
     let tree = clone_tree_of(target.as_fd(), true)?;
     set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
-    Ok(attach(tree.as_fd(), target.as_fd())?)
+    attach(tree.as_fd(), target.as_fd())?;
+    spent.put([tree, target]);
+    Ok(())
+}
+
+/// What paths are covered with, once it is attached somewhere: detached mounts can be cloned only since Linux 6.15.
+#[derive(Default)]
+struct Covers {
+    file: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
 }
 
 /// A file is covered by `/dev/null`, a directory by an empty read-only tmpfs: one for all of them, since each more would
 /// be another superblock (there is one such path per CPU on some hosts).
-fn mask(init: &Init<'_>, path: &Path, cover: &mut Option<OwnedFd>) -> Result<()> {
+fn mask(init: &Init<'_>, path: &Path, covers: &mut Covers, spent: &mut Spent) -> Result<()> {
     let Some(target) = init.rootfs()?.find(path)? else { return Ok(()) };
-    if file_type(&stat(target.as_fd())?) != SFlag::S_IFDIR {
-        let tree = if lacks(Guard::RealNull) { images_null(init)? } else { null()? };
-        return Ok(attach(tree.as_fd(), target.as_fd())?);
-    }
+    let is_directory = file_type(&stat(target.as_fd())?) == SFlag::S_IFDIR;
+    let cover = if is_directory { &mut covers.directory } else { &mut covers.file };
     let tree = match cover {
-        // Cloned from where it is attached: detached mounts can be cloned only since Linux 6.15.
+        // With its attributes.
         Some(attached) => clone_tree_of(attached.as_fd(), false)?,
-        None => empty_directory()?,
+        None if is_directory => empty_directory()?,
+        None if lacks(Guard::RealNull) => images_null(init)?,
+        None => null()?,
     };
     attach(tree.as_fd(), target.as_fd())?;
-    cover.get_or_insert(tree);
+    spent.put([target]);
+    match cover {
+        Some(_) => spent.put([tree]),
+        None => *cover = Some(tree),
+    }
     Ok(())
 }
 

@@ -16,8 +16,9 @@ mod pivot;
 mod steps;
 pub mod wire;
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -30,6 +31,7 @@ use crate::state::view::HookState;
 use crate::sync;
 use crate::sys;
 use crate::sys::process::{close_all_but, end_on_signals, exit_now, set_name, set_undumpable};
+use crate::trace;
 use wire::Wire;
 
 /// One phase of the child's life: its name in errors and traces, what does it, and what it is about to do in words.
@@ -56,10 +58,32 @@ pub const PHASES: &[Phase] = &[
     Phase { name: "start", run: exec::wait_for_start, steps: steps::start },
 ];
 
+/// Where the child finds what it gets of the host: the rootfs, and the sources of its binds in the order of its mounts.
+#[derive(Debug)]
+pub enum Trees {
+    /// At their paths: its mount namespace is cloned from the host's.
+    Host,
+    /// In its hands, as detached trees: its mount namespace is cloned from the pinned one (`launch/pin.rs`).
+    Brought { root: Option<OwnedFd>, binds: VecDeque<OwnedFd> },
+    /// Attached in its mount namespace, cloned from a copy of the pinned one: the kernel has locked them there.
+    Placed { root: PathBuf, binds: VecDeque<PathBuf> },
+}
+
+impl Trees {
+    fn fds(&self) -> impl Iterator<Item = &OwnedFd> {
+        let brought = match self {
+            Self::Brought { root, binds } => Some((root, binds)),
+            _ => None,
+        };
+        brought.into_iter().flat_map(|(root, binds)| root.iter().chain(binds))
+    }
+}
+
 /// What the child gets from its parent, besides the Plan.
 #[derive(Debug)]
 pub struct Inherited {
     pub wire: Wire,
+    pub trees: Trees,
     /// The namespaces to join, opened by the parent.
     pub join: Vec<(Kind, OwnedFd)>,
     /// `tasks` of each cgroup v1 hierarchy; empty on v2, where clone3 has put us into the cgroup.
@@ -80,7 +104,8 @@ impl Inherited {
         let mut own = vec![self.wire.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];
         own.extend(self.join.iter().map(|(_, fd)| fd.as_raw_fd()));
         own.extend(self.hook_output.stdout.iter().chain(&self.hook_output.stderr).map(|fd| fd.as_raw_fd()));
-        own.extend(self.cgroup_tasks.iter().chain(&self.console).map(|fd| fd.as_raw_fd()));
+        own.extend(self.cgroup_tasks.iter().chain(&self.console).chain(self.trees.fds()).map(|fd| fd.as_raw_fd()));
+        own.extend(trace::fd());
         close_all_but(3 + self.preserve_fds as i32, own)
     }
 }
@@ -109,8 +134,9 @@ pub fn run(plan: &Plan, inherited: Inherited) -> ! {
         init.inherited.wire.fail("start", &error.to_string());
         exit_now(1);
     }
+    trace::in_child("init");
     for phase in PHASES {
-        if let Err(error) = (phase.run)(&mut init) {
+        if let Err(error) = trace::span(phase.name, || (phase.run)(&mut init)) {
             init.inherited.wire.fail(phase.name, &format!("{error:#}"));
             exit_now(1);
         }

@@ -17,12 +17,14 @@ use crate::sys::Named;
 use crate::sys::mount::{
     FSCONFIG_VALUE_MAX, FsContext, MOUNT_ATTR_RDONLY, attach, mount_here, set_attributes, set_propagation,
 };
+use crate::sys::process::Spent;
 use crate::weak::{Guard, lacks};
 
 pub fn apply(init: &mut Init<'_>) -> Result<()> {
     let plan = init.plan;
+    let mut spent = Spent::default();
     for mount in &plan.mounts {
-        one(init, mount).with_context(|| format!("{} ({})", mount.at, mount.destination.display()))?;
+        one(init, mount, &mut spent).with_context(|| format!("{} ({})", mount.at, mount.destination.display()))?;
     }
     // What was to be written to first: later mounts need their mount points in it. /dev still waits for its nodes.
     for mount in plan.mounts.iter().filter(|mount| mount.readonly_late && mount.destination != Path::new("/dev")) {
@@ -34,7 +36,7 @@ pub fn apply(init: &mut Init<'_>) -> Result<()> {
     Ok(())
 }
 
-fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
+fn one(init: &mut Init<'_>, mount: &Mount, spent: &mut Spent) -> Result<()> {
     match &mount.kind {
         MountKind::Bind { source, recursive } => {
             let Some(tree) = links::source(init, mount, source, *recursive)? else { return Ok(()) };
@@ -45,6 +47,7 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             map_ids(init, mount, &tree)?;
             finish(&tree, mount, now(mount))?;
             attach(tree.as_fd(), target.as_fd())?;
+            spent.put([tree, target]);
         }
         MountKind::Filesystem { fstype, source, flags, params } => {
             let target = directory_for(init.rootfs()?, fstype, &mount.destination)?;
@@ -65,11 +68,13 @@ fn one(init: &mut Init<'_>, mount: &Mount) -> Result<()> {
             map_ids(init, mount, &tree)?;
             finish(&tree, mount, AttrChange::default())?;
             attach(tree.as_fd(), target.as_fd())?;
+            spent.put([tree, target]);
         }
         MountKind::CgroupV1 { hierarchies, links } => {
             let target = init.rootfs()?.directory(&mount.destination)?;
             let tree = cgroup_mount::mount(hierarchies, links, mount.attrs.set, target.as_fd())?;
             finish(&tree, mount, AttrChange::default())?;
+            spent.put([tree, target]);
         }
         MountKind::Remount { flags, params } => return remount(init.rootfs()?, mount, flags, params),
     }
@@ -225,6 +230,20 @@ const SUPERBLOCK_FLAGS: &[(&str, u64)] = &[
     ("nolazytime", 0),
 ];
 
+/// Parameters as mount(2) takes them.
+pub(super) fn data_of(params: &[FsParam]) -> String {
+    let words: Vec<String> = params
+        .iter()
+        .map(|FsParam { key, value }| match value {
+            // An SELinux context: mount(2) splits at commas outside of quotes.
+            Some(value) if value.contains(',') => format!("{key}=\"{value}\""),
+            Some(value) => format!("{key}={value}"),
+            None => key.clone(),
+        })
+        .collect();
+    words.join(",")
+}
+
 /// mount(2), for long values such as many overlay layers. The working directory stands for the target, so that this
 /// call looks up no path either.
 fn mount_by_old_call(
@@ -241,22 +260,13 @@ fn mount_by_old_call(
             "ids cannot be mapped together with a value of over 255 bytes (hint: only fsconfig(2) leaves the mount detached)"
         );
     }
-    let data: Vec<String> = params
-        .iter()
-        .map(|FsParam { key, value }| match value {
-            // An SELinux context: mount(2) splits at commas outside of quotes.
-            Some(value) if value.contains(',') => format!("{key}=\"{value}\""),
-            Some(value) => format!("{key}={value}"),
-            None => key.clone(),
-        })
-        .collect();
     let mut bits = 0;
     for flag in flags {
         let known = SUPERBLOCK_FLAGS.iter().find(|(name, _)| name == flag);
         bits |= known.with_context(|| format!("{flag} cannot be given together with a value of over 255 bytes"))?.1;
     }
     fchdir(&target).named(|| "fchdir(target)".to_owned())?;
-    mount_here(source.unwrap_or("none"), fstype, bits, &data.join(","))?;
+    mount_here(".", source.unwrap_or("none"), fstype, bits, &data_of(params))?;
     let mounted = rootfs.find(&mount.destination)?.context("internal error: the mount is not where it was put")?;
     if mount.copy_up {
         copy_up::copy(target.as_fd(), mounted.as_fd()).context("tmpcopyup")?;

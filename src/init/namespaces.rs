@@ -15,12 +15,14 @@ use crate::plan::namespaces::Kind;
 use crate::sync;
 use crate::sys::net::loopback_up;
 use crate::sys::process::{
-    self, enter_namespace, join_session_keyring, set_gid, set_groups, set_key_permissions, set_uid,
+    self, close_together, enter_namespace, join_session_keyring, set_gid, set_groups, set_key_permissions, set_uid,
 };
 use crate::sys::{Named, SysError};
 
 pub fn enter(init: &mut Init<'_>) -> Result<()> {
-    join_self(&std::mem::take(&mut init.inherited.cgroup_tasks))?;
+    let tasks = std::mem::take(&mut init.inherited.cgroup_tasks);
+    join_self(&tasks)?;
+    close_together(tasks);
     forget_affinity();
     init.wait_for_go()?;
     join(init)?;

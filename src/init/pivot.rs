@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 
-use super::Init;
+use super::{Init, Trees};
 use crate::plan::mounts::Propagation;
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::Rootfs;
@@ -21,8 +21,8 @@ use crate::weak::{Guard, lacks};
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// Decouples the namespace from the host's and attaches a clone of the rootfs over itself, so that it is a mount point
-/// and its flags are ours to change.
+/// Attaches a clone of the rootfs, so that it is a mount point and its flags are ours to change: over itself where the
+/// namespace is a copy of the host's.
 pub fn attach(init: &mut Init<'_>) -> Result<()> {
     let plan = &init.plan.rootfs;
     if !init.plan.namespaces.has(Kind::Mount) {
@@ -32,6 +32,29 @@ pub fn attach(init: &mut Init<'_>) -> Result<()> {
         init.rootfs = Some(Rootfs::new(fd));
         return Ok(());
     }
+    let tree = match &mut init.inherited.trees {
+        Trees::Host => return over_itself(init),
+        Trees::Brought { root, .. } => {
+            let tree = root.take().context("internal error: no rootfs was brought")?;
+            let target = open("/mnt", DIRECTORY, Mode::empty()).named(|| "open(\"/mnt\")".to_owned())?;
+            attach_tree(tree.as_fd(), target.as_fd()).context("root.path")?;
+            tree
+        }
+        Trees::Placed { root, .. } => {
+            // Once more, over itself: the one that was placed is locked.
+            let target = open(root.as_path(), DIRECTORY, Mode::empty()).named(|| format!("open({root:?})"))?;
+            let tree = clone_tree(root, true).context("root.path")?;
+            attach_tree(tree.as_fd(), target.as_fd()).context("root.path")?;
+            tree
+        }
+    };
+    init.rootfs = Some(Rootfs::new(tree));
+    Ok(())
+}
+
+/// Decouples the namespace from the host's, of which it is a copy, and attaches the rootfs.
+fn over_itself(init: &mut Init<'_>) -> Result<()> {
+    let plan = &init.plan.rootfs;
     let slash = open("/", DIRECTORY, Mode::empty()).named(|| "open(\"/\")".to_owned())?;
     let asked = plan.propagation;
     // From an unbindable mount nothing could be cloned; private is the same otherwise, and the container's own root gets
@@ -66,6 +89,16 @@ fn may_be_shared(propagation: Propagation) -> bool {
 
 fn propagate(fd: BorrowedFd<'_>, propagation: Propagation) -> Result<()> {
     Ok(set_propagation(fd, propagation.kind, propagation.recursive)?)
+}
+
+/// The source of the next bind, as a detached tree.
+pub fn source(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let missing = "internal error: a bind was not brought";
+    match &mut init.inherited.trees {
+        Trees::Host => open_tree(init, path, recursive),
+        Trees::Brought { binds, .. } => binds.pop_front().context(missing),
+        Trees::Placed { binds, .. } => Ok(clone_tree(&binds.pop_front().context(missing)?, true)?),
+    }
 }
 
 /// A detached clone of what is at `path` on the host. What the root of a user namespace cannot reach is cloned for it

@@ -22,6 +22,7 @@ use crate::sync::Kind as Packet;
 use crate::sys::Named;
 use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
 use crate::sys::sched::set_affinity;
+use crate::trace;
 
 /// A process on its way into a container.
 pub struct Joining<'a> {
@@ -57,7 +58,7 @@ pub fn run(joining: &mut Joining<'_>) -> ! {
 
 impl Joining<'_> {
     fn live(&mut self) -> Result<Infallible> {
-        self.keep([self.init.as_raw_fd()].into_iter().chain(self.own_fds()).collect())?;
+        self.keep([self.init.as_raw_fd()].into_iter().chain(self.own_fds()).chain(trace::fd()).collect())?;
         self.wire.report_panics();
         join_self(&std::mem::take(&mut self.tasks))?;
         self.choose_processors()?;
@@ -67,7 +68,8 @@ impl Joining<'_> {
         // Before anybody in the container can see us (CVE-2016-9962).
         set_undumpable()?;
         set_name(c"oarlock:exec")?;
-        self.enter()?;
+        trace::in_child("process");
+        trace::span("enter", || self.enter())?;
         setsid().named(|| "setsid()".to_owned())?;
         if self.base.new_keyring {
             join_keyring(self.id)?;
@@ -79,6 +81,7 @@ impl Joining<'_> {
                 .iter()
                 .chain(terminal.as_ref().map(AsFd::as_fd).as_ref())
                 .map(AsRawFd::as_raw_fd)
+                .chain(trace::fd())
                 .collect(),
         )?;
         self.wire.ask(Packet::Ready, &[], Packet::Committed)?;
@@ -97,7 +100,8 @@ impl Joining<'_> {
             preserve_fds: self.preserve_fds,
             wire: &mut self.wire,
         };
-        let program: exec::Program = candidate.assume()?;
+        let program: exec::Program = trace::span("process", || candidate.assume())?;
+        trace::end();
         program.run(&process, seccomp, &mut self.wire)
     }
 

@@ -8,12 +8,13 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::pin::{self, Pin};
 use crate::init::{self, Inherited};
 use crate::plan::Plan;
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::stat;
 use crate::sys::Named;
-use crate::sys::process::{Cloned, clone, enter_namespace, exit_now, pidfd_open, wait};
+use crate::sys::process::{Cloned, clone, close_together, enter_namespace, exit_now, pidfd_open, wait};
 
 /// Init, as its parent sees it.
 #[derive(Debug)]
@@ -80,7 +81,13 @@ fn open_namespace(path: &Path, kind: Kind) -> Result<OwnedFd> {
 }
 
 /// Starts init, which lives in `init::run`.
-pub fn start(plan: &Plan, mut join: Joined, cgroup: Option<OwnedFd>, mut inherited: Inherited) -> Result<Child> {
+pub fn start(
+    plan: &Plan,
+    mut join: Joined,
+    cgroup: Option<OwnedFd>,
+    pin: Option<Pin>,
+    mut inherited: Inherited,
+) -> Result<Child> {
     let cgroup_namespace = if plan.clones_cgroup_namespace() { Kind::Cgroup.flag() } else { 0 };
     let flags = plan.namespaces.clone_flags() | cgroup_namespace;
     // A process enters a pid namespace only by being born in it, so this one's children must be; and what a new user
@@ -105,11 +112,16 @@ pub fn start(plan: &Plan, mut join: Joined, cgroup: Option<OwnedFd>, mut inherit
             Cloned::Parent { pid, .. } => Ok(pid),
         })
     } else {
-        match clone(flags, cgroup.as_ref().map(AsFd::as_fd)) {
-            Ok(Cloned::Child) => init::run(plan, inherited),
-            Ok(Cloned::Parent { pid, pidfd }) => Ok(Child { pid, pidfd }),
-            Err(error) => Err(error.into()),
-        }
+        pin::from_within(pin, new_user, |trees| {
+            inherited.trees = trees;
+            match clone(flags, cgroup.as_ref().map(AsFd::as_fd))? {
+                Cloned::Child => init::run(plan, inherited),
+                Cloned::Parent { pid, pidfd } => {
+                    close_together(inherited.cgroup_tasks);
+                    Ok(Child { pid, pidfd })
+                }
+            }
+        })
     };
     // Back before anything else is started, hooks above all.
     home.return_to()?;

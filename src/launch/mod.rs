@@ -8,6 +8,8 @@ mod ids;
 pub mod listener;
 pub mod netdev;
 pub mod notify;
+pub mod pin;
+mod place;
 pub mod run;
 mod serve;
 pub mod signals;
@@ -24,14 +26,15 @@ use anyhow::{Context, Result};
 
 use crate::cgroup::Cgroup;
 use crate::error::InputError;
-use crate::init::Inherited;
 use crate::init::wire::Wire;
+use crate::init::{Inherited, Trees};
 use crate::plan::Plan;
 use crate::rdt::Prepared;
 use crate::state::{Container, Dir, Record, status};
 use crate::sync::Channel;
 use crate::sys::Named;
 use crate::sys::process::{pidfd_send_signal, wait};
+use crate::trace;
 use clone::Child;
 
 /// What the command line says about the making, beyond the Plan.
@@ -121,7 +124,7 @@ impl Making<'_> {
             notify::make_directory(dir)?;
         }
         let (exec_fifo, exec_log) = dir.make_start_files()?;
-        let cgroup = self.cgroup.insert(Cgroup::create(&plan.cgroup)?);
+        let cgroup = self.cgroup.insert(trace::span("cgroup", || Cgroup::create(&plan.cgroup))?);
         // Without the hierarchies that could be done without.
         record.cgroup = cgroup.place().clone();
         if let Some(resctrl) = &mut self.resctrl {
@@ -131,6 +134,7 @@ impl Making<'_> {
         let (channel, theirs) = Channel::pair()?;
         let inherited = Inherited {
             wire: Wire::new(theirs, None),
+            trees: Trees::Host,
             join: Vec::new(),
             cgroup_tasks: fds.tasks,
             console,
@@ -142,7 +146,8 @@ impl Making<'_> {
             exec_log,
             preserve_fds: self.request.preserve_fds,
         };
-        let child = clone::start(plan, join, fds.v2, inherited)?;
+        let pin = trace::span("bring mounts", || pin::prepare(plan, &self.request.root))?;
+        let child = trace::span("clone", || clone::start(plan, join, fds.v2, pin, inherited))?;
         let child = self.child.insert(child);
         if let Some(resctrl) = &self.resctrl {
             resctrl.group.add(child.pid)?;
@@ -152,7 +157,7 @@ impl Making<'_> {
             record.cgroup = cgroup.place().clone();
             adopted?;
         }
-        serve::until_ready(plan, child, &channel, &self.request.root, dir, cgroup)?;
+        trace::span("wait for init", || serve::until_ready(plan, child, &channel, &self.request.root, dir, cgroup))?;
         record.init = Some(status::identify(child.pid, child.pidfd.as_fd())?);
         record.write(dir)?;
         if let Some(path) = &self.request.pid_file {

@@ -12,41 +12,47 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::write;
 
 use crate::hooks;
 use crate::state::dir::LOG;
+use crate::state::status::Observed;
 use crate::state::view::HookState;
 use crate::state::{Container, Status};
 use crate::sys::{Named, SysError};
+use crate::trace;
 
 /// A created container whose init waits.
-pub struct Waiting(OwnedFd);
+pub struct Waiting {
+    fifo: OwnedFd,
+    /// Init.
+    pub init: OwnedFd,
+}
 
 /// Makes sure that the container can be started.
 ///
 /// # Errors
 /// In runc's words when it is not `created`.
 pub fn waiting(container: &Container) -> Result<Waiting> {
-    let fifo = match container.status()? {
-        Status::Created => container.dir.open_fifo()?,
-        Status::Stopped => bail!("cannot start a container that has stopped"),
-        Status::Running => bail!("cannot start an already running container"),
-        status => bail!("cannot start a container in the {} state", status.name()),
-    };
-    fifo.map(Waiting).context("cannot start a container that has stopped")
+    let Observed { status, init, fifo } = Observed::of(container)?;
+    match (status, init, fifo) {
+        (Status::Created, Some(init), Some(fifo)) => Ok(Waiting { fifo, init }),
+        (Status::Stopped, ..) => bail!("cannot start a container that has stopped"),
+        (Status::Running, ..) => bail!("cannot start an already running container"),
+        (status, ..) => bail!("cannot start a container in the {} state", status.name()),
+    }
 }
 
 impl Waiting {
-    /// Starts the program. The caller holds the container's lock.
+    /// Starts the program; init's descriptor is left. The caller holds the container's lock.
     ///
     /// # Errors
     /// Init's own words when the program could not be executed.
-    pub fn start(self, container: &Container) -> Result<()> {
-        release(container, &self.0)
+    pub fn start(self, container: &Container) -> Result<OwnedFd> {
+        trace::span("release init", || release(container, &self.fifo)).map(|()| self.init)
     }
 }
 

@@ -46,7 +46,7 @@ pub enum NodeKind {
 }
 
 /// The default devices of config-linux.md: path, major, minor. `/dev/console` comes with the terminal.
-const DEFAULTS: &[(&str, u32, u32)] = &[
+pub const DEFAULTS: &[(&str, u32, u32)] = &[
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),

@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod netdev;
 pub mod paths;
+mod pinned;
 pub mod process;
 pub mod rdt;
 pub mod refuse;

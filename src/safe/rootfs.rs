@@ -44,24 +44,24 @@ impl Rootfs {
 
     /// What `path` leads to, following symlinks inside the root; `None` if it does not exist.
     pub fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
-        self.resolve(path, 0)
+        self.resolve(path, OFlag::empty(), 0)
     }
 
     /// As [`Rootfs::find`], but any symlink on the way is refused with ELOOP.
     pub fn find_without_symlinks(&self, path: &Path) -> Result<Option<OwnedFd>> {
-        self.resolve(path, RESOLVE_NO_SYMLINKS)
+        self.resolve(path, OFlag::empty(), RESOLVE_NO_SYMLINKS)
     }
 
-    fn resolve(&self, path: &Path, bounds: u64) -> Result<Option<OwnedFd>> {
+    fn resolve(&self, path: &Path, flags: OFlag, bounds: u64) -> Result<Option<OwnedFd>> {
         let limits = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | bounds;
         let opened = if lacks(Guard::RootfsBounds) {
-            openat2(self.root.as_fd(), &unbounded(path), OFlag::O_PATH, bounds)
+            openat2(self.root.as_fd(), &unbounded(path), OFlag::O_PATH | flags, bounds)
         } else {
-            openat2(self.root.as_fd(), path, OFlag::O_PATH, limits)
+            openat2(self.root.as_fd(), path, OFlag::O_PATH | flags, limits)
         };
         match opened {
             Ok(_) if lacks(Guard::OneLookup) => {
-                openat2(self.root.as_fd(), &unbounded(path), OFlag::O_PATH, 0).map(Some).map_err(Into::into)
+                openat2(self.root.as_fd(), &unbounded(path), OFlag::O_PATH | flags, 0).map(Some).map_err(Into::into)
             }
             Ok(fd) => Ok(Some(fd)),
             Err(SysError { errno: Errno::ENOENT, .. }) => Ok(None),
@@ -71,17 +71,29 @@ impl Rootfs {
 
     /// The directory `path`, made with its parents (mode 0755) where missing.
     pub fn directory(&self, path: &Path) -> Result<OwnedFd> {
-        self.make(path, MAX_LINKS, &|parent, name| match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
+        let call = || format!("mkdir({path:?}) in the rootfs");
+        match self.resolve(path, OFlag::O_DIRECTORY, 0) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) if is_no_directory(&error) => return Err(SysError::new(call(), Errno::ENOTDIR).into()),
+            Err(error) => return Err(error),
+        }
+        let fd = self.make_missing(path, MAX_LINKS, &|parent, name| match mkdirat(
+            parent,
+            name,
+            Mode::from_bits_truncate(0o755),
+        ) {
             Ok(()) | Err(Errno::EEXIST) => {
                 let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 openat(parent, name, flags, Mode::empty()).named(|| format!("open({path:?}) in the rootfs"))
             }
-            Err(errno) => Err(SysError::new(format!("mkdir({path:?}) in the rootfs"), errno)),
-        })
-        .and_then(|fd| match file_type(&stat(fd.as_fd())?) {
+            Err(errno) => Err(SysError::new(call(), errno)),
+        })?;
+        // What a dangling symlink named has been made as one, or was there as something else.
+        match file_type(&stat(fd.as_fd())?) {
             SFlag::S_IFDIR => Ok(fd),
-            _ => Err(SysError::new(format!("mkdir({path:?}) in the rootfs"), Errno::ENOTDIR).into()),
-        })
+            _ => Err(SysError::new(call(), Errno::ENOTDIR).into()),
+        }
     }
 
     /// What is at `path`, whatever it is; an empty file (mode 0644) is made there if nothing is.
@@ -115,9 +127,18 @@ impl Rootfs {
         links: u32,
         make: &dyn Fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, SysError>,
     ) -> Result<OwnedFd> {
-        if let Some(fd) = self.find(path)? {
-            return Ok(fd);
+        match self.find(path)? {
+            Some(fd) => Ok(fd),
+            None => self.make_missing(path, links, make),
         }
+    }
+
+    fn make_missing(
+        &self,
+        path: &Path,
+        links: u32,
+        make: &dyn Fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, SysError>,
+    ) -> Result<OwnedFd> {
         let (parent, name) = self.parent(path)?;
         match readlinkat(&parent, name) {
             Ok(_) if links == 0 => Err(SysError::new(format!("open({path:?}) in the rootfs"), Errno::ELOOP).into()),
@@ -205,6 +226,10 @@ impl Rootfs {
 /// `path` as one below the working directory, which nothing bounds.
 fn unbounded(path: &Path) -> PathBuf {
     Path::new(".").join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn is_no_directory(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<SysError>().is_some_and(|error| error.errno == Errno::ENOTDIR)
 }
 
 impl AsFd for Rootfs {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, clone_tree, set_attributes};
 use crate::sys::process::reexec;
@@ -30,10 +30,11 @@ const SELF: &str = "/proc/self/exe";
 /// # Errors
 /// If neither a read-only mount nor a sealed copy can be had; going on would endanger the host.
 pub fn ensure() -> Result<()> {
-    if is_sealed()? || lacks(Guard::SealedBinary) {
+    let again = std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == SEALED.to_bytes());
+    if is_sealed(again)? || lacks(Guard::SealedBinary) {
         return Ok(());
     }
-    if std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes() == SEALED.to_bytes()) {
+    if again {
         bail!("cannot protect {SELF}: still writable after starting from a sealed copy");
     }
     let image = match read_only_mount() {
@@ -48,12 +49,13 @@ pub fn ensure() -> Result<()> {
 }
 
 /// A read-only mount (the host's own will do: no container can remount it), or a memfd that is sealed against writing.
-fn is_sealed() -> Result<bool> {
-    let exe = open(SELF, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).named(|| format!("open({SELF:?})"))?;
-    if fstatvfs(&exe).named(|| format!("fstatvfs({SELF:?})"))?.flags().contains(FsFlags::ST_RDONLY) {
+fn is_sealed(again: bool) -> Result<bool> {
+    if statvfs(SELF).named(|| format!("statvfs({SELF:?})"))?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(true);
     }
-    // An O_PATH descriptor answers F_GET_SEALS with EBADF, so a memfd is asked through a readable one.
+    if !again {
+        return Ok(false);
+    }
     let exe = open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).named(|| format!("open({SELF:?})"))?;
     let seals = fcntl(&exe, FcntlArg::F_GET_SEALS).unwrap_or(0);
     Ok(SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))

@@ -4,8 +4,8 @@
 //! An entry holds the whole key, compared on every read: the hash in its name need not resist anybody.
 
 use std::fs::File;
-use std::io::{Read, Result, Write};
-use std::os::fd::OwnedFd;
+use std::io::{Result, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -58,11 +58,8 @@ pub(super) fn load(root: &Path, key: &Key) -> Option<Vec<u8>> {
     for name in DIRECTORIES {
         dir = open_ours(&dir, name, OFlag::O_DIRECTORY, Mode::empty())?;
     }
-    let mut content = Vec::new();
-    File::from(open_ours(&dir, &key.name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?)
-        .read_to_end(&mut content)
-        .ok()?;
-    decode(content, key)
+    let file = open_ours(&dir, &key.name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?;
+    decode(crate::sys::read_all(file.as_fd()).ok()?, key)
 }
 
 /// Keeps `bpf` under `key` below the state root `root`, in place of whatever is there. Readers see the old entry or

@@ -126,12 +126,7 @@ impl Dir {
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => {
-                let mut content = Vec::new();
-                std::io::Read::read_to_end(&mut File::from(fd), &mut content)
-                    .named(|| format!("read({:?})", self.path.join(name)))?;
-                Ok(Some(content))
-            }
+            Ok(fd) => Ok(Some(sys::read_all(fd.as_fd()).named(|| format!("read({:?})", self.path.join(name)))?)),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(sys::SysError::new(format!("open({:?})", self.path.join(name)), errno).into()),
         }

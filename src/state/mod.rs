@@ -22,6 +22,7 @@ use crate::error::InputError;
 use crate::hooks;
 use crate::sys::SysError;
 use crate::sys::process::pidfd_send_signal;
+use crate::trace;
 
 /// A container that exists, whatever its status.
 #[derive(Debug)]
@@ -184,7 +185,7 @@ impl Container {
     /// Removes everything of a container whose processes are gone: its cgroup, its state. Runs the poststop hooks, whose
     /// failures are only told (runtime-spec, lifecycle 13).
     pub fn destroy(self, mut warn: impl FnMut(String)) -> Result<()> {
-        self.record.cgroup().remove()?;
+        trace::span("remove cgroup", || self.record.cgroup().remove())?;
         if let Some(group) = &self.record.intel_rdt {
             group.remove()?;
         }
@@ -193,7 +194,7 @@ impl Container {
         hooks::run_each(&late.poststop, &late.output, &state, Some(&self.record.bundle), |error| {
             warn(format!("{error:#}"));
         });
-        self.dir.remove()
+        trace::span("remove state", || self.dir.remove())
     }
 }
 

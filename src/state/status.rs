@@ -10,7 +10,7 @@ use super::record::InitProcess;
 use super::{Container, Record};
 use crate::safe::rootfs::stat;
 use crate::sys::process::pidfd_open;
-use crate::sys::{Named, SysError};
+use crate::sys::{Named, SysError, read_text};
 
 /// runtime-spec, State; and `paused`, as runc has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ fn pidfs_inode(pidfd: BorrowedFd<'_>) -> Result<u64> {
 /// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
 fn start_time(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).named(|| format!("read({path:?})"))?;
+    let stat = read_text(&path)?;
     // The name, in parentheses, may hold anything; what follows the last one does not.
     let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
     rest.and_then(|rest| rest.split(' ').nth(19))
@@ -70,7 +70,9 @@ pub fn open_init(record: &Record) -> Result<Option<OwnedFd>> {
         Err(SysError { errno: Errno::ESRCH | Errno::EINVAL, .. }) => return Ok(None),
         pidfd => pidfd?,
     };
-    if has_exited(pidfd.as_fd(), PollTimeout::ZERO)? || pidfs_inode(pidfd.as_fd())? != init.pidfd_inode {
+    // Without a number on record this kernel has none either; and should it be another by now, the start time tells.
+    let is_other = init.pidfd_inode != 0 && stat(pidfd.as_fd())?.st_ino != init.pidfd_inode;
+    if is_other || has_exited(pidfd.as_fd(), PollTimeout::ZERO)? {
         return Ok(None);
     }
     // The inode alone repeats after a reboot. A process that vanishes here was not init: init is alive.
@@ -98,16 +100,40 @@ fn has_exited(pidfd: BorrowedFd<'_>, timeout: PollTimeout) -> Result<bool> {
 }
 
 pub fn of(container: &Container) -> Result<Status> {
-    if container.record.init.is_none() {
-        // Cut off, unless whoever makes it still holds the lock.
-        return Ok(if container.dir.is_locked()? { Status::Creating } else { Status::Stopped });
+    Ok(Observed::of(container)?.status)
+}
+
+/// A container's status with what was opened to find it out, for verbs that go on from there.
+#[derive(Debug)]
+pub struct Observed {
+    pub status: Status,
+    /// Init, unless it has exited.
+    pub init: Option<OwnedFd>,
+    /// The writing end of `exec.fifo`, if init waits there.
+    pub fifo: Option<OwnedFd>,
+}
+
+impl Observed {
+    pub fn of(container: &Container) -> Result<Self> {
+        let mut found = Self { status: Status::Stopped, init: None, fifo: None };
+        if container.record.init.is_none() {
+            // Cut off, unless whoever makes it still holds the lock.
+            if container.dir.is_locked()? {
+                found.status = Status::Creating;
+            }
+            return Ok(found);
+        }
+        found.init = container.init()?;
+        if found.init.is_none() {
+            return Ok(found);
+        }
+        if container.record.cgroup().is_frozen()? {
+            found.status = Status::Paused;
+            return Ok(found);
+        }
+        // `created` is exactly this: init waits at the fifo.
+        found.fifo = container.dir.open_fifo()?;
+        found.status = if found.fifo.is_some() { Status::Created } else { Status::Running };
+        Ok(found)
     }
-    if container.init()?.is_none() {
-        return Ok(Status::Stopped);
-    }
-    if container.record.cgroup().is_frozen()? {
-        return Ok(Status::Paused);
-    }
-    // `created` is exactly this: init waits at the fifo.
-    Ok(if container.dir.open_fifo()?.is_some() { Status::Created } else { Status::Running })
 }

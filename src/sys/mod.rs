@@ -3,6 +3,7 @@
 //! decided elsewhere.
 
 pub mod bpf;
+pub mod entry;
 pub mod mount;
 pub mod net;
 pub mod netlink;
@@ -152,6 +153,35 @@ pub fn mount_id(fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
     Ok(statx.stx_mnt_id)
 }
 
+/// The whole of a file, in as few calls as it takes. `std::fs::read` asks for the size first, which files of the kernel do not
+/// tell, and then starts with 32 bytes.
+pub fn read_file(path: impl AsRef<std::path::Path>) -> Result<Vec<u8>> {
+    use nix::fcntl::{OFlag, open};
+    let path = path.as_ref();
+    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+        .named(|| format!("open({path:?})"))?;
+    read_all(std::os::fd::AsFd::as_fd(&fd)).named(|| format!("read({path:?})"))
+}
+
+/// What is left of an open file.
+pub fn read_all(fd: std::os::fd::BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut buffer = [0u8; 4096];
+    loop {
+        match nix::unistd::read(fd, &mut buffer) {
+            Ok(0) => return Ok(content),
+            Ok(n) => content.extend_from_slice(&buffer[..n]),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// A file of text.
+pub fn read_text(path: impl AsRef<std::path::Path>) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read_file(path)?).into_owned())
+}
+
 /// Whether this number is an open descriptor that our caller has passed on: it came through execve(2), and so is not
 /// close-on-exec as all of our own are.
 pub fn is_inherited(fd: std::os::fd::RawFd) -> bool {
@@ -168,4 +198,17 @@ pub fn namespace_type(fd: std::os::fd::BorrowedFd<'_>) -> Result<u32> {
     // SAFETY: this ioctl takes no argument.
     let ret = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
     check(ret.into(), || format!("ioctl({}, NS_GET_NSTYPE)", fd.as_raw_fd())).map(|kind| kind as u32)
+}
+
+/// The user namespace that owns the namespace `fd` refers to (ioctl_nsfs(2), Linux 4.9).
+///
+/// # Errors
+/// EPERM if it lies outside of our own user namespace.
+pub fn namespace_owner(fd: std::os::fd::BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd> {
+    use std::os::fd::AsRawFd;
+    /// `_IO(0xb7, 0x1)` (linux/nsfs.h).
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: this ioctl takes no argument.
+    let ret = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_USERNS) };
+    check(ret.into(), || format!("ioctl({}, NS_GET_USERNS)", fd.as_raw_fd())).map(|fd| own(fd as i32))
 }

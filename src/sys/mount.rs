@@ -12,6 +12,9 @@ use super::{Result, SysError, check};
 
 // <linux/mount.h>
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
+pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
+pub const MOUNT_ATTR_NODEV: u64 = 0x4;
+pub const MOUNT_ATTR_NOEXEC: u64 = 0x8;
 const OPEN_TREE_CLONE: u32 = 1;
 const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
@@ -213,14 +216,22 @@ impl FsContext {
     }
 }
 
-/// mount(2) at the working directory, for what fsconfig(2) cannot carry (values over 255 bytes).
-pub fn mount_here(source: &str, fstype: &str, flags: u64, data: &str) -> Result<()> {
-    let call = || format!("mount({source:?}, \".\", {fstype:?}, {flags:#x}, {data:?})");
+/// mount(2) at `name` in the working directory (`.` is that itself): one call for what takes fsopen(2) and its family six
+/// or more, and the way for what fsconfig(2) cannot carry (values over 255 bytes). For directories whose names nobody
+/// else can change.
+pub fn mount_here(name: &str, source: &str, fstype: &str, flags: u64, data: &str) -> Result<()> {
+    let call = || format!("mount({source:?}, {name:?}, {fstype:?}, {flags:#x}, {data:?})");
     let c = |text: &str| CString::new(text).map_err(|_| SysError::new(call(), Errno::EINVAL));
-    let (source_c, fstype_c, data_c) = (c(source)?, c(fstype)?, c(data)?);
+    let (name_c, source_c, fstype_c, data_c) = (c(name)?, c(source)?, c(fstype)?, c(data)?);
     // SAFETY: all strings are NUL-terminated and outlive the call.
     let ret = unsafe {
-        libc::mount(source_c.as_ptr(), c".".as_ptr(), fstype_c.as_ptr(), flags as libc::c_ulong, data_c.as_ptr().cast())
+        libc::mount(
+            source_c.as_ptr(),
+            name_c.as_ptr(),
+            fstype_c.as_ptr(),
+            flags as libc::c_ulong,
+            data_c.as_ptr().cast(),
+        )
     };
     check(ret.into(), call).map(drop)
 }

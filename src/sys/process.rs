@@ -121,6 +121,43 @@ pub fn close_all_but(first: RawFd, mut keep: Vec<RawFd>) -> Result<()> {
     close(next, libc::c_uint::MAX, CloseRange::Now)
 }
 
+/// Descriptors that have done their work, closed by the dozen.
+#[derive(Debug, Default)]
+pub struct Spent(Vec<OwnedFd>);
+
+impl Spent {
+    pub fn put(&mut self, fds: impl IntoIterator<Item = OwnedFd>) {
+        const MANY: usize = 48;
+        self.0.extend(fds);
+        if self.0.len() >= MANY {
+            close_together(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+impl Drop for Spent {
+    fn drop(&mut self) {
+        close_together(std::mem::take(&mut self.0));
+    }
+}
+
+/// Closes descriptors with one call for each run of neighbours among their numbers: those opened in a row usually are.
+pub fn close_together(fds: Vec<OwnedFd>) {
+    use std::os::fd::IntoRawFd;
+    let mut numbers: Vec<RawFd> = fds.into_iter().map(IntoRawFd::into_raw_fd).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+        let (first, last) = (run[0], run[run.len() - 1]);
+        if close(first, last as libc::c_uint, CloseRange::Now).is_err() {
+            // A kernel before Linux 5.9, or a filter that hides the call.
+            for fd in first..=last {
+                // SAFETY: the owners of these numbers were consumed above.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+}
+
 fn close(first: RawFd, last: libc::c_uint, when: CloseRange) -> Result<()> {
     let flags = if when == CloseRange::OnExec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
     // SAFETY: plain integers only; the callers answer for the owners of the descriptors, as documented.

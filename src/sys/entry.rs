@@ -1,0 +1,41 @@
+//! Where the process begins: C's `main`, in place of the standard library's, which takes three times as many system calls
+//! as it needs to before ours is called. It reads /proc/self/maps for the guard page of the stack, and sets up a second
+//! stack on which to report that the first has overflowed: without that, an overflow is the plain SIGSEGV of a C program.
+//! What else it does is done here, since programs rely on it.
+
+use super::check;
+
+/// argv is not looked at: the standard library has been given it before, by its entry in `.init_array`.
+#[cfg(not(test))]
+// SAFETY: this is the only `main` of the program, with the signature that C has for it.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: std::ffi::c_int, _argv: *const *const std::ffi::c_char) -> std::ffi::c_int {
+    run()
+}
+
+/// The whole life of the process; its exit status.
+pub fn run() -> std::ffi::c_int {
+    begin();
+    crate::cli::main().into()
+}
+
+/// What every program of Rust finds: descriptors 0 to 2 are open, so that no file of ours is taken for them, and writing
+/// to what nobody reads is an error, not the end.
+fn begin() {
+    let standard = |fd| libc::pollfd { fd, events: 0, revents: 0 };
+    let mut fds = [standard(0), standard(1), standard(2)];
+    // SAFETY: the pointer and the count describe `fds`.
+    let polled = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, 0) };
+    let closed = |fd: &&libc::pollfd| polled < 0 || fd.revents & libc::POLLNVAL != 0;
+    for _ in fds.iter().filter(closed) {
+        // The lowest number that is free is the one that is missing. Should poll(2) have failed, none may be, and one more
+        // descriptor is open.
+        // SAFETY: the path is a C string.
+        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } < 0 {
+            super::process::exit_now(1);
+        }
+    }
+    // SAFETY: SIG_IGN is a disposition that signal(2) takes.
+    let ignored = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let _ = check(if ignored == libc::SIG_ERR { -1 } else { 0 }, || "signal(SIGPIPE, SIG_IGN)".to_owned());
+}
