@@ -99,6 +99,16 @@ fn a_container_without_a_process_cannot_be_started() {
     bundle.run_refused();
 }
 
+#[test]
+fn a_container_without_a_process_can_be_created_with_a_seccomp_profile() {
+    let mut bundle = Bundle::new();
+    bundle.remove("/process");
+    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"]}));
+    let container = bundle.create();
+    assert_eq!(container.status(), "created");
+    container.call("start", &[]).names("process: is required to start a container");
+}
+
 /// Proves: ociVersion
 #[test]
 fn a_version_of_another_major_number_is_refused() {

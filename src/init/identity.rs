@@ -46,7 +46,13 @@ pub struct Candidate<'a> {
 
 /// The phase of that name.
 pub fn assume(init: &mut Init<'_>) -> Result<()> {
-    let Some(process) = &init.plan.process else { return Ok(()) };
+    let Some(process) = &init.plan.process else {
+        // The parent sends the filter all the same: unread, it would be taken for the answer that `ready` waits for.
+        if init.plan.seccomp.is_some() {
+            init.inherited.wire.wait_for_filter()?;
+        }
+        return Ok(());
+    };
     let candidate = Candidate {
         process,
         seccomp: init.plan.seccomp.as_ref().map(Filter::loading),
