@@ -166,8 +166,7 @@ fn the_statistics_are_what_the_host_says() {
     let read = |controller, file| cgroup::read(controller, &bundle.cgroup(), file).parse::<u64>().unwrap();
     assert_eq!(data["pids"], json!({"current": 1, "limit": 50}));
     assert_eq!(data["memory"]["usage"]["limit"], 67_108_864);
-    assert_eq!(data["cpuset"]["cpus"], json!([0]));
-    // The program sleeps: nothing moves.
+    // The program sleeps: nothing moves. On v2 runc tells nothing of the cpuset.
     if cgroup::is_v2() {
         let stat = cgroup::read("", &bundle.cgroup(), "cpu.stat");
         let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap().parse::<u64>().unwrap();
@@ -175,6 +174,7 @@ fn the_statistics_are_what_the_host_says() {
         assert_eq!(data["memory"]["usage"]["max"], read("", "memory.peak"));
         return;
     }
+    assert_eq!(data["cpuset"]["cpus"], json!([0]));
     assert_eq!(data["memory"]["raw"]["hierarchical_memory_limit"], 67_108_864);
     assert_eq!(data["cpu"]["usage"]["total"], read("cpuacct", "cpuacct.usage"));
     assert_eq!(data["memory"]["usage"]["max"], read("memory", "memory.max_usage_in_bytes"));
@@ -188,7 +188,7 @@ fn time_spent_and_time_denied_are_counted() {
     }
     let mut bundle = Bundle::new();
     let mut said = Fifo::new(&bundle.rootfs("said"));
-    bundle.script("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo done > /said; exec sleep 1000");
+    bundle.script("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo done > /said; exec sleep 1000");
     bundle.set("/linux/resources/cpu", json!({"quota": 20_000, "period": 50_000}));
     let _container = bundle.started();
     assert_eq!(said.line(), "done");
