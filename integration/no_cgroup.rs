@@ -2,9 +2,10 @@
 //! drivers that clients ask for in other ways.
 
 use std::fs;
+use std::os::fd::AsFd;
 
 use crate::exec;
-use crate::harness::{Bundle, Container, Fifo, cgroup, is_oarlock, json};
+use crate::harness::{Bundle, Container, Fifo, cgroup, is_oarlock, json, sys};
 
 /// A bundle whose container gets no cgroup.
 fn bundle(script: &str) -> Bundle {
@@ -90,11 +91,14 @@ fn the_processes_are_found_without_a_cgroup() {
             container.call("exec", &["--detach", &file, "sleep", "1000"]).ok();
             assert_eq!(ps(&container).len(), before.len() + 1);
         }
+        let held: Vec<_> = before.iter().filter_map(|pid| sys::pidfd_open(*pid)).collect();
         container.call("kill", &["--all", "KILL"]).ok();
         if !shared {
             exec::reap(&pid_file);
         }
         container.wait();
+        // A signal that has been sent is not yet an end.
+        assert!(held.iter().all(|pidfd| sys::wait_readable(pidfd.as_fd(), std::time::Duration::from_secs(30))));
         for pid in before {
             let alive = fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
             assert!(!alive, "{pid} survived");
