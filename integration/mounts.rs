@@ -70,7 +70,6 @@ fn check_flags(cases: &[(&[&str], &[&str], &[&str])]) {
     }
 }
 
-/// Proves: mounts[].options
 #[test]
 fn an_empty_option_is_none() {
     let mut bundle = Bundle::sh("echo x >/vol/file");
@@ -81,6 +80,7 @@ fn an_empty_option_is_none() {
     assert_eq!(std::fs::read_to_string(source.join("file")).unwrap(), "x\n");
 }
 
+/// Proves: mounts[].options
 #[test]
 fn the_classic_flags_arrive() {
     check_flags(FLAGS);
