@@ -179,7 +179,10 @@ test_unknown_handler_is_refused() {
     has "$output" 'no runtime for "nothing" is configured'
 }
 
-test_container_output() { prints 'hello from a pod' 'echo hello; echo from a pod >&2'; }
+test_container_output() {
+    prints 'hello from a pod' 'echo hello from a pod'
+    prints 'an error' 'echo an error >&2'
+}
 
 test_container_exit_code() {
     local id

@@ -29,8 +29,7 @@ begin() {
         ip -n "node$n" address add "10.77.0.$n/24" dev eth0
         ip -n "node$n" link set lo up
         ip -n "node$n" link set eth0 up
-        # dockerd takes its own address from the default route.
-        ip -n "node$n" route add default via 10.77.0.254
+        # No route to anywhere else: a node asks a registry for the image before it takes its own, and must fail at once.
         jq --arg runtime "$runtime" --arg cgroup "/$cgroup/node$n" '.runtimes.oarlock.path = $runtime
             | . + {"default-runtime": "oarlock", "cgroup-parent": $cgroup, "shutdown-timeout": 5}' \
             contrib/docker/daemon.json >"$work/node$n.json"
@@ -80,9 +79,10 @@ replicas() { [ "$(on "${3:-1}" service ls --filter "name=$1" --format '{{.Replic
 # task_of SERVICE NODE: a container of the service there.
 task_of() { on "$2" ps --quiet --no-trunc --filter "label=com.docker.swarm.service.name=$1" | head -n 1; }
 
-# serve NAME OPTION… -- COMMAND…: make a service.
+# serve NAME OPTION… -- COMMAND…: make a service. SIGKILL, because the first process of a container is deaf to SIGTERM, and
+# each stop would last for ten seconds.
 serve() {
-    local options=(--detach --no-resolve-image --endpoint-mode dnsrr --name "$1")
+    local options=(--detach --no-resolve-image --endpoint-mode dnsrr --stop-signal KILL --name "$1")
     shift
     while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1"); shift; done
     on 1 service create "${options[@]}" busybox "${@:2}"
@@ -224,6 +224,7 @@ services:
     image: busybox
     command: sh -c 'echo "worker $$ROLE"; sleep 600'
     environment: { ROLE: stacked }
+    stop_grace_period: 0s
     deploy: { mode: global, endpoint_mode: dnsrr }
 YAML
     on 1 stack deploy --resolve-image never --compose-file "$work/stack.yml" app

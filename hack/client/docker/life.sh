@@ -15,7 +15,7 @@ test_life_logs_are_followed() {
 
 test_life_top() { has "$(docker top long)" 'sleep 0.1' "$(field long '{{.State.Pid}}')"; }
 
-test_life_top_with_columns() { has "$(docker top long -o pid,comm)" COMMAND sleep; }
+test_life_top_with_columns() { has "$(docker top long -o pid,comm)" COMMAND "$(field long '{{.State.Pid}}')" ' sh'; }
 
 test_life_stats() {
     local stats
