@@ -168,3 +168,13 @@ fn a_chrooted_runtime_stays_where_it_is() {
     assert!(!PathBuf::from("/mnt/pid").exists());
     assert!(fs::read(bundle.path("pid-beside")).is_ok_and(|pid| !pid.is_empty()));
 }
+
+#[test]
+fn more_binds_than_there_are_descriptors_are_all_made() {
+    let mut bundle = Bundle::sh("grep -c ' /mnt/b' /proc/self/mountinfo");
+    let source = bundle.host_dir("source");
+    for i in 0..300 {
+        bundle.bind(&source, &format!("/mnt/b{i}"), &["rbind"]);
+    }
+    bundle.rt.finish(bundle.rt.after("ulimit -Sn 256", &bundle.command("run", &[]))).ok().prints("300");
+}

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{fchdir, geteuid, pipe2, pivot_root, read};
@@ -62,12 +63,21 @@ struct Brought {
 /// What the container is to get of the host is not there.
 pub fn prepare(plan: &Plan, root: &Path) -> Result<Option<Pin>> {
     // A hole that a weakened build is to show leads to the host's mounts, and so they have to be there (src/weak.rs).
-    if !plan.brings_its_mounts() || cfg!(feature = "weakened") {
+    if !plan.brings_its_mounts() || cfg!(feature = "weakened") || !descriptors_suffice(plan) {
         return Ok(None);
     }
     // A host that refuses this refuses nothing that is asked for, and the way without is as good.
     let Ok(namespace) = find(root).or_else(|_| make(root)) else { return Ok(None) };
     Ok(Some(Pin { namespace, trees: bring(plan)? }))
+}
+
+/// Whether there can be a descriptor for each bind at the same time: the soft limit is usually 1024. Not asked for the
+/// few that most containers have.
+fn descriptors_suffice(plan: &Plan) -> bool {
+    // No fewer are left for all else that is open.
+    const FEW: usize = 64;
+    let binds = plan.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Bind { .. })).count();
+    binds <= FEW || getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft > (binds + FEW) as u64)
 }
 
 impl Pin {
