@@ -230,8 +230,9 @@ fn a_cgroup_below_the_containers_can_be_its_own_to_manage() {
         bundle.unmount("/sys/fs/cgroup").mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
         annotate(&mut bundle, "delegate-cgroup", "own/below");
         let mut said = Fifo::new(&bundle.rootfs("said"));
-        bundle
-            .script("(grep ^0:: /proc/self/cgroup; mkdir /sys/fs/cgroup/own/below/x; echo $?) >/said; exec sleep 1000");
+        bundle.script(
+            "{ grep ^0:: /proc/self/cgroup; mkdir /sys/fs/cgroup/own/below/x; echo $?; } >/said; exec sleep 1000",
+        );
         let container = bundle.started();
         // Its root is the container's cgroup, with the limits: it is in the one below.
         assert_eq!((said.line().as_str(), said.line().as_str()), ("0::/own/below", "0"));

@@ -83,7 +83,7 @@ fn every_hierarchy_that_is_mounted_inside_shows_the_container_as_its_root() {
 #[test]
 fn on_v1_the_hierarchies_of_a_user_namespace_are_not_given_away() {
     if cgroup::is_v2() {
-        skip!("the host has no cgroup v1");
+        skip!("about cgroup v1");
     }
     let bundle = with_cgroups("sleep 1000", &["rw"]);
 
