@@ -61,13 +61,16 @@ test_daemon_killed_with_containers_running() {
 }
 
 test_daemon_restart_policies_after_a_restart() {
+    local pid
     background kept --restart unless-stopped -- sleep 66
     background halted --restart unless-stopped -- sleep 66
     docker stop --time 0 halted >/dev/null
-    kill -KILL "$(field kept '{{.State.Pid}}')"
+    pid=$(field kept '{{.State.Pid}}')
+    # It ends while nobody looks.
     stop_daemon dockerd
+    kill -KILL "$pid"
     start_dockerd
-    until_true running kept
+    until_true eval "running kept && ! field_is kept '{{.State.Pid}}' $pid"
     exited halted
     remove kept halted
 }
