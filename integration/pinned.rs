@@ -123,6 +123,21 @@ fn the_pin_is_for_us_alone_is_private_and_is_made_anew_when_it_is_gone() {
 }
 
 #[test]
+fn a_state_root_that_is_shared_with_other_namespaces_has_a_pin_too() {
+    only_oarlock!("a promise of oarlock's alone");
+    // As on every host that systemd has booted.
+    let bundle = Bundle::sh("echo in");
+    fs::create_dir_all(&bundle.rt.root).unwrap();
+    let _shared = HostMount::tmpfs(&bundle.rt.root).shared();
+    bundle.run().ok().prints("in");
+    let pin = bundle.rt.root.join(".pin");
+    let host = MountTable::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
+    assert_eq!(host.at(pin.join("mnt").to_str().unwrap()).kind, "nsfs");
+    assert!(host.at(pin.to_str().unwrap()).propagation().is_empty());
+    assert!(Command::new("umount").arg("-R").arg(&pin).status().unwrap().success());
+}
+
+#[test]
 fn one_pin_serves_all_containers() {
     only_oarlock!("a promise of oarlock's alone");
     let bundle = Bundle::sh("echo in");

@@ -3,8 +3,9 @@
 //! many mounts the host has (`Plan::brings_its_mounts` says which containers can be). What a container gets of the host
 //! comes with it as detached trees, made by this process in the host's namespace.
 //!
-//! It is kept by an nsfs bind, `STATE_ROOT/.pin/mnt`, in a directory for us alone that is a private bind of itself: neither
-//! is propagated to other namespaces. `umount -R STATE_ROOT/.pin` takes it away; the next container makes another.
+//! It is kept by an nsfs bind, `STATE_ROOT/.pin/mnt`, in a directory for us alone that is a private bind of itself: on a
+//! shared one the kernel attaches no mount namespace, since it would have to copy it to the other places. `umount -R
+//! STATE_ROOT/.pin` takes it away; the next container makes another.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -178,8 +179,9 @@ fn make(root: &Path) -> Result<OwnedFd> {
     directory = open_it()?;
     if mount_id(directory.as_fd())? == mount_id(top.as_fd())? {
         let itself = clone_tree_of(directory.as_fd(), false)?;
-        set_propagation(itself.as_fd(), libc::MS_PRIVATE, false)?;
         attach(itself.as_fd(), directory.as_fd())?;
+        // Only now: what is attached below a shared mount becomes shared (mount_namespaces(7)).
+        set_propagation(itself.as_fd(), libc::MS_PRIVATE, false)?;
         directory = itself;
     }
     let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
