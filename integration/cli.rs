@@ -131,6 +131,18 @@ fn help_lists_the_verbs_on_stdout() {
 }
 
 #[test]
+fn without_a_command_help_is_shown() {
+    differs!("crun", "crun refuses it");
+    let bundle = Bundle::new();
+    let mut alone = std::process::Command::new(crate::harness::runtime::binary());
+    alone.stdin(std::process::Stdio::null());
+    for command in [alone, bundle.rt.command::<&str>([])] {
+        let output = bundle.rt.finish(command).ok();
+        assert!(output.stdout.contains("create") && output.stderr.is_empty(), "{output}");
+    }
+}
+
+#[test]
 fn every_verb_explains_itself() {
     let bundle = Bundle::new();
     for verb in ["create", "start", "state", "kill", "delete", "run", "list", "spec"] {

@@ -245,65 +245,6 @@ fn a_pause_during_the_join_is_never_a_hang() {
     assert!(!output.stdout.contains("oarlock"), "{output}");
 }
 
-#[test]
-fn a_cgroup_below_the_containers_can_be_asked_for() {
-    differs!("crun", "crun ignores it on v1");
-    if cgroup::is_v2() {
-        let bundle = Bundle::waiting();
-        let _container = bundle.started();
-        let below = cgroup::file("", &bundle.cgroup(), "below");
-        std::fs::create_dir(&below).unwrap();
-        exec(&bundle, &["--cgroup", "below"], &["cat", "/proc/self/cgroup"]).ok().prints("0::/below");
-        for wrong in ["..", "pids:below", "missing"] {
-            exec(&bundle, &["--cgroup", wrong], &["true"]).code_is(255);
-        }
-        std::fs::remove_dir(&below).unwrap();
-        return;
-    }
-    if !cgroup::has_v1("pids") {
-        skip!("the host has no pids controller");
-    }
-    let bundle = Bundle::waiting();
-    let _container = bundle.started();
-    let below = cgroup::file("pids", &bundle.cgroup(), "below");
-    std::fs::create_dir(&below).unwrap();
-    let output = exec(&bundle, &["--cgroup", "pids:below"], &["cat", "/proc/self/cgroup"]).ok();
-    let places: Vec<&str> = output.lines().iter().filter(|line| line.ends_with("/below")).copied().collect();
-    assert_eq!(places.len(), 1, "{output}");
-    assert!(places[0].contains(":pids:"), "{output}");
-    for wrong in ["..", "pids:../..", "nonesuch:below", "pids,:below", "missing"] {
-        let output = exec(&bundle, &["--cgroup", wrong], &["true"]);
-        assert_eq!(output.code, 255, "{wrong}: {output}");
-    }
-    exec(&bundle, &["--cgroup", "pids:below", "--cgroup", "pids:x"], &["true"]).code_is(255);
-    std::fs::remove_dir(&below).unwrap();
-}
-
-#[test]
-fn where_the_containers_cgroup_cannot_hold_it_it_joins_inits() {
-    if !cgroup::has_v2("hugetlb") {
-        skip!("no v2 hierarchy with a controller to hand down");
-    }
-    differs!("runc", "runc 1.1.5 fails on a hybrid host");
-    let mut bundle = Bundle::waiting();
-    // For the controller to be handed down as far as the container.
-    bundle.set("/linux/resources/hugepageLimits", json!([{ "pageSize": "2MB", "limit": 1 << 30 }]));
-    let container = bundle.started();
-    // As an init system in the container does: it moves away from the top and hands a controller down.
-    let below = cgroup::file("", &bundle.cgroup(), "below");
-    std::fs::create_dir(&below).unwrap();
-    std::fs::write(below.join("cgroup.procs"), container.pid.to_string()).unwrap();
-    std::fs::write(cgroup::file("", &bundle.cgroup(), "cgroup.subtree_control"), "+hugetlb").unwrap();
-    let file = bundle.path("pid");
-    let mut fifo = Fifo::new(&bundle.rootfs("fifo"));
-    exec(&bundle, &["--detach", "--pid-file", file.to_str().unwrap()], &["sh", "-c", "read line </fifo"]).ok();
-    let pid = std::fs::read_to_string(&file).unwrap();
-    let places = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert!(places.lines().any(|line| line.starts_with("0::") && line.ends_with("/below")), "{places}");
-    fifo.tell("end");
-    reap(&file);
-}
-
 /// How many programs the storm runs.
 const STORM: usize = 1000;
 

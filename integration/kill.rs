@@ -152,6 +152,17 @@ fn kill_all_reaches_every_process_of_the_container() {
 }
 
 #[test]
+fn kill_all_of_a_stopped_container_has_nothing_to_do() {
+    let bundle = Bundle::sh("exit 0");
+    let container = bundle.started();
+    container.wait();
+    for signal in ["KILL", "TERM"] {
+        container.call("kill", &["--all", signal]).ok().prints("");
+    }
+    bundle.rt.call(["kill", "--all", "there-is-none", "KILL"]).failed().says_as_runc("does not exist");
+}
+
+#[test]
 fn without_a_pid_namespace_kill_all_ends_what_init_left_behind() {
     let mut bundle = Bundle::new();
     let mut said = Fifo::new(&bundle.rootfs("said"));

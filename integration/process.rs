@@ -1,76 +1,9 @@
-//! The program: which file is executed, where, with what environment, and what the clients read in the error when
-//! it cannot be.
+//! The program: which file is executed, where, with what environment. What clients make of one that cannot be is in
+//! client_texts.rs.
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Bundle, Output, json};
-
-/// The exit code that Docker gives `docker run` for this error (moby's setExitCodeFromError).
-fn docker_code(output: &Output) -> i32 {
-    let text = output.stderr.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["executable file not found", "no such file or directory", "system cannot find the file"]) {
-        127
-    } else if has(&["permission denied", "is a directory"]) {
-        126
-    } else if has(&["not a directory"]) {
-        127
-    } else {
-        125
-    }
-}
-
-/// The one that Podman gives (getOCIRuntimeError).
-fn podman_code(output: &Output) -> i32 {
-    let text = output.stderr.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if has(&["permission denied", "operation not permitted"]) {
-        126
-    } else if has(&["executable file not found in", "no such file or directory", "open executable"]) {
-        127
-    } else {
-        125
-    }
-}
-
-/// A `create` or `start` that fails because of the program, and what clients make of it.
-#[track_caller]
-fn unexecutable(bundle: &Bundle, words: &str, code: i32) {
-    let output = bundle.run_refused().says_as_runc(words);
-    assert_eq!(docker_code(&output), code, "Docker's code: {output}");
-    assert_eq!(podman_code(&output), code, "Podman's code: {output}");
-}
-
-#[test]
-fn a_name_that_is_not_on_path_gives_127() {
-    let mut bundle = Bundle::new();
-    bundle.args(&["no-such-program"]);
-    unexecutable(&bundle, r#"exec: "no-such-program": executable file not found in $PATH"#, 127);
-}
-
-#[test]
-fn a_path_that_does_not_exist_gives_127() {
-    let mut bundle = Bundle::new();
-    bundle.args(&["/no/such/program"]);
-    unexecutable(&bundle, r#"exec: "/no/such/program": stat /no/such/program: no such file or directory"#, 127);
-}
-
-#[test]
-fn a_file_that_is_not_executable_gives_126() {
-    let mut bundle = Bundle::new();
-    bundle.file("plain", "text", 0o644);
-    bundle.args(&["/plain"]);
-    unexecutable(&bundle, r#"exec: "/plain": permission denied"#, 126);
-}
-
-#[test]
-fn a_directory_gives_126() {
-    differs!("crun", "crun says `executable path is a directory`, which Podman alone maps");
-    let mut bundle = Bundle::new();
-    bundle.args(&["/tmp"]);
-    let output = bundle.run_refused();
-    assert_eq!(docker_code(&output), 126, "{output}");
-}
+use crate::harness::{Bundle, json};
 
 /// Proves: process.args
 #[test]

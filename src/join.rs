@@ -320,10 +320,13 @@ fn open_cgroup(record: &Record, below: Option<&Place>, pid: i32) -> Result<(Opti
         Err(error) if below.is_some() => {
             Err(error).context("--cgroup (hint: it must exist below the container's cgroup)")
         }
-        // The container's v2 cgroup can be gone when init has moved on.
+        // The container's v2 cgroup can be gone when init has moved on. v1's are still there: they hold init.
         Err(error) => match current_cgroup(&record.cgroup, pid)? {
-            Some(fd) if record.cgroup.v1.is_empty() => Ok((Some(fd), Vec::new())),
-            _ => Err(error),
+            Some(fd) => {
+                let v1 = Place { v2: None, ..record.cgroup.clone() };
+                Ok((Some(fd), Cgroup::from(v1).join_fds()?.tasks))
+            }
+            None => Err(error),
         },
     }
 }

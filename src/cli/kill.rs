@@ -1,6 +1,6 @@
 //! `oarlock kill ID [SIGNAL]`: send a signal to the container's init.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::{ExitCode, Global, matching, signal};
 use crate::state::Container;
@@ -29,7 +29,8 @@ pub fn run(args: Kill, global: &Global) -> Result<ExitCode> {
         // Without a pid namespace of its own the container's processes can outlive init; SIGKILL still reaches those.
         let reaches_others = args.all || (signal == libc::SIGKILL && !container.record.own_pid_namespace);
         if reaches_others && container.init()?.is_none() && !has_survivors(&container)? {
-            bail!("container not running");
+            // All of nothing, which is success, as in runc: clients call it to make sure.
+            return if args.all { Ok(()) } else { Err(anyhow!("container not running")) };
         }
         container.kill(signal, args.all)
     };

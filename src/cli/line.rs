@@ -1,7 +1,8 @@
 //! The words of the command line, from what clients write to what clap reads; and of clap's commands only the one that is
 //! asked for: building them all takes as long as everything else that `state` does.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -86,6 +87,17 @@ impl Line {
         self.words.iter().take(self.at).skip(1).any(|word| word == "--version" || word == "-v")
     }
 
+    /// The last value of a flag with one, wherever it stands before `--`: for a line that [`Line::parse`] refuses.
+    pub fn value_of(&self, flag: &str) -> Option<OsString> {
+        let ours = || self.words.iter().take_while(|word| *word != "--");
+        let separate = ours().zip(ours().skip(1)).map(|(word, next)| (word == flag).then(|| next.clone()));
+        let joined = ours().map(|word| {
+            let value = word.as_bytes().strip_prefix(flag.as_bytes())?.strip_prefix(b"=")?;
+            Some(OsStr::from_bytes(value).to_owned())
+        });
+        joined.zip(separate.chain([None])).filter_map(|(joined, separate)| joined.or(separate)).last()
+    }
+
     /// The global flags, and the verb with its own.
     ///
     /// # Errors
@@ -107,6 +119,11 @@ impl Line {
 fn root() -> Command {
     let root = Command::new("oarlock").about("An OCI container runtime").disable_version_flag(true);
     Flags::augment_args(root.subcommand_required(true).arg_required_else_help(true))
+}
+
+/// What `--help` prints.
+pub fn help() -> String {
+    everything().render_help().to_string()
 }
 
 fn everything() -> Command {
@@ -148,6 +165,20 @@ mod tests {
             ("runc exec -p file id", "oarlock exec -p file id --"),
         ] {
             assert_eq!(read(given).words, words(taken));
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_in_a_line_that_is_wrong() {
+        for (given, log) in [
+            ("runc --log a create --nope id", Some("a")),
+            ("runc -log=a create --nope id", Some("a")),
+            ("runc --log=a --log b nonesuch", Some("b")),
+            ("runc --log-format json create", None),
+            ("runc exec id sh --log x", None),
+            ("runc --log", None),
+        ] {
+            assert_eq!(read(given).value_of("--log"), log.map(OsString::from), "{given}");
         }
     }
 

@@ -32,6 +32,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::error::InputError;
@@ -178,7 +179,7 @@ pub fn main() -> ExitCode {
     // Any argument will do: a false alarm costs half a millisecond, a miss would endanger the host.
     let enters = std::env::args_os().skip(1).any(|word| ENTERING.iter().any(|verb| word == *verb));
     if enters && let Err(error) = seal::ensure() {
-        Log::stderr().error(&format!("{error:#}"));
+        log_of_line().error(&format!("{error:#}"));
         return ExitCode::FAILURE;
     }
     let line = Line::read(std::env::args_os());
@@ -200,10 +201,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let global = match Global::new(&flags, log) {
-        Ok(global) => global,
+    let global = match Global::new(&flags) {
+        Ok(global) => Global { log, ..global },
         Err(error) => {
-            Log::stderr().error(&format!("{error:#}"));
+            log.error(&format!("{error:#}"));
             return ExitCode::FAILURE;
         }
     };
@@ -234,7 +235,8 @@ impl Flags {
 }
 
 impl Global {
-    fn new(flags: &Flags, log: Log) -> Result<Self> {
+    /// All but the log.
+    fn new(flags: &Flags) -> Result<Self> {
         let rootless = match flags.rootless {
             Rootless::True => true,
             Rootless::False => false,
@@ -247,7 +249,7 @@ impl Global {
             }
             (None, _) => (PathBuf::from("/run/oarlock"), false),
         };
-        Ok(Self { root, sticky_root, rootless, cgroup_manager: flags.cgroup_manager()?, log })
+        Ok(Self { root, sticky_root, rootless, cgroup_manager: flags.cgroup_manager()?, log: Log::stderr() })
     }
 
     /// The host's facts, for the verbs that compile a Plan.
@@ -273,6 +275,12 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
+    if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
+        // Without a command runc tells which there are.
+        print!("{}", line::help());
+        let _ = std::io::stdout().flush();
+        return ExitCode::SUCCESS;
+    }
     let text = error.to_string();
     let text = text.trim_start_matches("error: ");
     let reason: Vec<&str> = text
@@ -281,6 +289,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    Log::stderr().error(&format!("Incorrect Usage: {} (hint: see oarlock --help)", reason.join(" ")));
+    log_of_line().error(&format!("Incorrect Usage: {} (hint: see oarlock --help)", reason.join(" ")));
     ExitCode::FAILURE
+}
+
+/// The log that the command line asks for, though nobody has understood the rest of it: containerd reads errors there.
+fn log_of_line() -> Log {
+    let line = Line::read(std::env::args_os());
+    let format = line.value_of("--log-format").filter(|format| format == "json").map_or(Format::Text, |_| Format::Json);
+    let destination = line.value_of("--log").map(|log| Destination::from(log.as_os_str()));
+    Log::open(destination.as_ref(), format, Level::Warning).unwrap_or_else(|_| Log::stderr())
 }

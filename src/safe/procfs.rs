@@ -29,24 +29,24 @@ impl Procfs {
         self.write_to(ProcfsBase::ProcRoot, path, value)
     }
 
-    /// Writes `value` to `path` below `/proc/thread-self`, by one write(2).
+    /// Writes `value` to `path` below `/proc/thread-self`, by one write(2). The errors have the path in backquotes: by them
+    /// Podman knows one of a security label.
     pub fn write_self(&self, path: &str, value: &str) -> Result<()> {
         self.write_to(ProcfsBase::ProcThreadSelf, path, value)
     }
 
     fn write_to(&self, base: ProcfsBase, path: &str, value: &str) -> Result<()> {
         let shown = match base {
-            ProcfsBase::ProcThreadSelf => format!("/proc/thread-self/{path}"),
-            _ => format!("/proc/{path}"),
+            ProcfsBase::ProcThreadSelf => format!("`/proc/thread-self/{path}`"),
+            _ => format!("{:?}", format!("/proc/{path}")),
         };
         if lacks(Guard::PrivateProcfs) {
-            std::fs::write(&shown, value).named(|| format!("write({shown:?}, {value:?})"))?;
+            std::fs::write(shown.trim_matches(['`', '"']), value).named(|| format!("write({shown}, {value:?})"))?;
             return Ok(());
         }
         let flags = OpenFlags::from_bits_retain((libc::O_WRONLY | libc::O_CLOEXEC) as _);
-        let mut file: File =
-            self.0.open(base, path, flags).map_err(|error| named(error, &format!("open({shown:?})")))?;
-        file.write_all(value.as_bytes()).named(|| format!("write({shown:?}, {value:?})"))?;
+        let mut file: File = self.0.open(base, path, flags).map_err(|error| named(error, &format!("open({shown})")))?;
+        file.write_all(value.as_bytes()).named(|| format!("write({shown}, {value:?})"))?;
         Ok(())
     }
 }

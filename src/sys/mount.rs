@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 
 use super::{Result, SysError, check};
 
@@ -82,7 +83,17 @@ pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     let ret = unsafe {
         libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags)
     };
-    check(ret, || format!("move_mount({}, {})", tree.as_raw_fd(), target.as_raw_fd())).map(drop)
+    let done = check(ret, || format!("move_mount({}, {})", tree.as_raw_fd(), target.as_raw_fd())).map(drop);
+    done.map_err(
+        |error| if is_mismatch(&error, tree, target) { SysError { errno: Errno::ENOTDIR, ..error } } else { error },
+    )
+}
+
+/// A file over a directory, or the other way round: EINVAL here, but ENOTDIR of mount(2), whose text has Docker give a hint.
+fn is_mismatch(error: &SysError, tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> bool {
+    let is_directory = |fd| fstat(fd).map(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
+    error.errno == Errno::EINVAL
+        && matches!((is_directory(tree), is_directory(target)), (Ok(tree), Ok(target)) if tree != target)
 }
 
 /// Changes attributes (`MOUNT_ATTR_*`) of the mount that `fd` refers to, and of all below it if `recursive`.
