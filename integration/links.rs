@@ -99,7 +99,6 @@ fn a_symlink_at_the_destination_can_be_covered_itself() {
 
 #[test]
 fn what_is_on_the_way_is_followed_inside_of_the_root() {
-    differs!("runc", "runc has no dest-nofollow");
     differs!("crun", "crun 1.8.1 has no dest-nofollow");
     let mut bundle = Bundle::sh("cat /dir/file");
     let (dir, canary) = (source(&bundle), bundle.host_dir("canary"));
