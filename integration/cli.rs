@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::harness::runtime::name;
-use crate::harness::{Bundle, Output, Value, json};
+use crate::harness::{Bundle, Output, Value, is_oarlock, json};
 
 /// Calls the runtime with global flags in front of a verb that fails.
 fn failing(bundle: &Bundle, flags: &[&str]) -> Output {
@@ -107,6 +107,30 @@ fn usage_errors_exit_with_1() {
         let output = bundle.rt.call(args).code_is(1);
         assert!(!(output.stderr.is_empty() && output.stdout.is_empty()), "without a word: {output}");
     }
+}
+
+#[test]
+fn flags_that_mean_nothing_here_are_taken_from_clients_that_give_them() {
+    differs!("crun", "crun has no --criu");
+    let mut bundle = Bundle::sh("true");
+    // containerd gives its criu_path to go-runc, and that to every call.
+    bundle.rt.global = vec!["--criu".into(), "/usr/sbin/criu".into()];
+    bundle.run().ok();
+    if is_oarlock() {
+        bundle.rt.call(["create", "--no-subreaper", "--bundle", bundle.path("").to_str().unwrap(), &bundle.id]).ok();
+        bundle.rt.call(["delete", "--force", &bundle.id]).ok();
+    }
+}
+
+#[test]
+fn the_beginning_of_a_long_flag_does() {
+    differs!("runc", "runc wants the whole of it");
+    let bundle = Bundle::sh("echo ran");
+    let mut run = bundle.write().rt.command(["--log-f", "text", "run", "--bund"]);
+    run.arg(bundle.path("")).arg(&bundle.id);
+    bundle.rt.finish(run).ok().prints("ran");
+    // There is more than one.
+    bundle.rt.call(["create", "--pid", "x", "id"]).failed();
 }
 
 #[test]

@@ -201,3 +201,13 @@ fn dev_of_the_host_bound_into_the_container_is_left_as_it_is() {
     bundle.run().ok().prints("1,3");
     assert_eq!(std::fs::read_dir(&host).unwrap().count(), before, "a bound /dev gains nothing");
 }
+
+/// Makers of VPNs rely on it: a runc that took it out of the list had to put it back (1.2.4).
+#[test]
+fn tun_is_among_the_devices_that_are_allowed_by_default() {
+    let mut bundle = Bundle::sh("mknod /tun c 10 200 && exec 3<>/tun; echo code $?");
+    bundle.set("/linux/resources/devices", json!([{"allow": false, "access": "rwm"}]));
+    let output = bundle.run();
+    // Without the module there is no such device; allowed it is all the same.
+    assert!(!output.stderr.contains("Operation not permitted"), "{output}");
+}

@@ -142,6 +142,11 @@ fn where_the_containers_cgroup_is_an_invalid_domain_it_joins_inits() {
     // Beside `top`: nothing below may have processes of a domain of its own.
     let outside = format!("{}-outside", bundle.cgroup());
     let outside_dir = moved(&container, &outside);
+    // Controllers that threads cannot have would be in the way.
+    let control = top.join("cgroup.subtree_control");
+    for controller in std::fs::read_to_string(&control).unwrap().split_whitespace() {
+        std::fs::write(&control, format!("-{controller}")).unwrap();
+    }
     std::fs::create_dir(top.join("threads")).unwrap();
     std::fs::write(top.join("threads/cgroup.type"), "threaded").expect("a threaded cgroup");
     let kind = std::fs::read_to_string(top.join("in/cgroup.type")).unwrap();

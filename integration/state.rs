@@ -180,3 +180,26 @@ fn the_state_directory_is_not_for_others() {
     }
     assert_eq!(std::fs::metadata(&directory).unwrap().mode() & 0o022, 0);
 }
+
+#[test]
+fn neither_the_callers_umask_nor_where_nothing_may_be_executed_is_in_the_way() {
+    let mut bundle = Bundle::sh("echo ran");
+    let noexec = bundle.host_dir("noexec");
+    nix::mount::mount(
+        Some("tmpfs"),
+        &noexec,
+        Some("tmpfs"),
+        nix::mount::MsFlags::MS_NOEXEC | nix::mount::MsFlags::MS_NOSUID,
+        None::<&str>,
+    )
+    .unwrap();
+    bundle.rt.root = noexec.join("state");
+    for umask in ["000", "077", "0777"] {
+        let mut run = bundle.rt.after(&format!("umask {umask}"), &bundle.command("run", &[]));
+        run.env("TMPDIR", &noexec);
+        bundle.rt.finish(run).ok().prints("ran");
+        bundle.create().delete_force();
+    }
+    crate::harness::mounts::detach_all(&bundle.rt.root);
+    nix::mount::umount(&noexec).unwrap();
+}

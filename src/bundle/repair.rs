@@ -35,6 +35,9 @@ const JAIL_MODES: &[(&str, &[&str])] = &[
 /// Refuses what the specification's own test documents want refused in a section for another system.
 pub(super) fn refuse_foreign(document: &Value) -> Result<(), InputError> {
     let jail = &document["freebsd"]["jail"];
+    if !matches!(jail, Value::Null | Value::Object(_)) {
+        return Err(InputError::new("freebsd.jail", format!("expected an object, found {}", kind(jail))));
+    }
     for (name, allowed) in JAIL_MODES {
         let at = format!("freebsd.jail.{name}");
         match &jail[*name] {

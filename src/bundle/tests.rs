@@ -51,6 +51,8 @@ fn the_specifications_good_documents_are_accepted() {
 fn the_specifications_bad_documents_are_refused_by_path() {
     let error = refused(&with(r#""freebsd": {"jail": {"vnet": "disable"}}"#));
     assert_eq!(error.to_string(), r#"freebsd.jail.vnet: unknown value "disable" (hint: allowed: new, inherit)"#);
+    let error = refused(&with(r#""freebsd": {"jail": 5}"#));
+    assert_eq!(error.to_string(), "freebsd.jail: expected an object, found a number");
     let error = refused(&with(r#""linux": {"netDevices": {"eth0": {"name": 23}}}"#));
     assert_eq!(error.to_string(), "linux.netDevices.eth0.name: expected a string, found integer 23");
     let error = refused(&with(r#""linux": {"resources": {"rdma": {"mlx5_1": {"hcaHandles": "not a uint32"}}}}"#));

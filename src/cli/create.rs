@@ -11,6 +11,9 @@ use crate::launch::console;
 pub struct Create {
     #[command(flatten)]
     making: Making,
+    /// Of no meaning here; crun takes it
+    #[arg(long, hide = true)]
+    no_subreaper: bool,
 }
 
 pub fn run(args: Create, global: &Global) -> Result<ExitCode> {

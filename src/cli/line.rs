@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg as Argument, ArgMatches, Args, Command, FromArgMatches};
 
 use super::{Flags, VERBS, Verb, Work};
 
@@ -18,8 +18,8 @@ pub struct Line {
 }
 
 impl Line {
-    /// Flags as Go programs take them: one dash does for a long one (go-runc writes `-no-subreaper`), and what follows the
-    /// container of a verb that takes somebody else's arguments (a program's, ps's) is not for us, whatever it looks like.
+    /// Flags as Go programs take them: one dash does for a long one (go-runc writes `-no-subreaper`), the beginning of one as
+    /// crun takes it; and what follows the container of a verb that takes somebody else's arguments (a program's, ps's) is not for us, whatever it looks like.
     pub fn read(arguments: impl Iterator<Item = OsString>) -> Self {
         let flags = root();
         let mut verb: Option<(&'static Verb, Command)> = None;
@@ -60,18 +60,17 @@ impl Line {
                 Some((flag, _)) => (flag, false),
                 None => (flag, true),
             };
-            let bare = flag.trim_start_matches('-');
             let known = || verb.iter().map(|(_, verb)| verb).chain([&flags]).flat_map(Command::get_arguments);
-            let long = known().find(|argument| argument.get_long() == Some(bare));
+            let long = long(known, flag);
             let short = || {
                 let mut letters = flag.chars();
                 let letter = letters.next();
                 known().find(|argument| argument.get_short() == letter).filter(|_| letters.next().is_none())
             };
-            let single = long.is_some() || bare == "help";
-            let takes_value = alone && long.or_else(short).is_some_and(|argument| argument.get_action().takes_values());
-            line.push(match word.to_str() {
-                Some(text) if single && !text.starts_with("--") => format!("-{text}").into(),
+            let argument = known().find(|argument| long.is_some() && argument.get_long() == long).or_else(short);
+            let takes_value = alone && argument.is_some_and(|argument| argument.get_action().takes_values());
+            line.push(match (word.to_str(), long) {
+                (Some(text), Some(long)) => format!("--{long}{}", &text[text.find('=').unwrap_or(text.len())..]).into(),
                 _ => word,
             });
             if takes_value {
@@ -115,6 +114,20 @@ impl Line {
     }
 }
 
+/// The name of the long flag that is meant by `flag`, which lacks its first dash: the same, or after two dashes one that
+/// begins so, if there is no other.
+fn long<'a, I: Iterator<Item = &'a Argument>>(known: impl Fn() -> I, flag: &str) -> Option<&'a str> {
+    let bare = flag.trim_start_matches('-');
+    if bare == "help" {
+        return Some("help");
+    }
+    let exact = known().filter_map(Argument::get_long).find(|long| *long == bare);
+    exact.or_else(|| {
+        let mut begun = known().filter_map(Argument::get_long).filter(|long| long.starts_with(bare));
+        begun.next().filter(|_| flag.starts_with('-') && begun.next().is_none())
+    })
+}
+
 /// The program with its global flags.
 fn root() -> Command {
     let root = Command::new("oarlock").about("An OCI container runtime").disable_version_flag(true);
@@ -153,6 +166,23 @@ mod tests {
         let line = read("oarlock -root=/x run -no-subreaper -d -b dir id");
         assert_eq!(line.words, words("oarlock --root=/x run --no-subreaper -d -b dir id"));
         assert_eq!(read("oarlock kill id -9").words, words("oarlock kill id -9"));
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_flag_does_where_there_is_only_one() {
+        for (given, taken) in [
+            ("crun --systemd run --bund dir --no-p id", "oarlock --systemd-cgroup run --bundle dir --no-pivot id"),
+            (
+                "crun --debu --log-f json create --bundle=dir id",
+                "oarlock --debug --log-format json create --bundle=dir id",
+            ),
+            // Of several none, nor of a flag with one dash: that may be short ones in a row.
+            ("crun create --pid f id", "oarlock create --pid f id"),
+            ("runc kill -al id", "oarlock kill -al id"),
+            ("crun exec --us 1 id sh --us", "oarlock exec --user 1 id -- sh --us"),
+        ] {
+            assert_eq!(read(given).words, words(taken));
+        }
     }
 
     #[test]

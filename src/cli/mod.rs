@@ -70,6 +70,9 @@ struct Flags {
     /// Tolerate what cannot be done without privileges over the host
     #[arg(long, value_name = "true|false|auto", default_value = "auto", value_parser = rootless)]
     rootless: Rootless,
+    /// Where criu is, which go-runc says to runc; no verb of ours needs it
+    #[arg(long, value_name = "PATH", global = true, hide = true)]
+    criu: Option<PathBuf>,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::SetTrue)]
     version: bool,
