@@ -1,8 +1,9 @@
 //! `exec`: which cgroup the program is born into, and where it goes when that cannot have it.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use crate::exec::{exec, reap};
+use crate::exec::{command, exec, reap};
 use crate::harness::{Bundle, Container, Fifo, cgroup, json};
 
 /// The v2 cgroup of a process, as its line in /proc/PID/cgroup ends.
@@ -14,9 +15,22 @@ fn v2_cgroup(pid: &str) -> String {
 /// Executes a program and tells the v2 cgroup that it is in.
 #[track_caller]
 fn place_of_exec(bundle: &Bundle) -> String {
+    place_of_exec_by(bundle, &[])
+}
+
+/// The same, the runtime being called by another program.
+#[track_caller]
+fn place_of_exec_by(bundle: &Bundle, caller: &[&str]) -> String {
     let file = bundle.path("pid");
     let mut fifo = Fifo::new(&bundle.rootfs("fifo"));
-    exec(bundle, &["--detach", "--pid-file", file.to_str().unwrap()], &["sh", "-c", "read line </fifo"]).ok();
+    let flags = ["--detach", "--pid-file", file.to_str().unwrap()];
+    let mut call = command(bundle, &flags, &["sh", "-c", "read line </fifo"]);
+    if let [program, arguments @ ..] = caller {
+        let mut outer = Command::new(program);
+        outer.args(arguments).arg(call.get_program()).args(call.get_args()).stdin(Stdio::null());
+        call = outer;
+    }
+    bundle.rt.finish(call).ok();
     let place = v2_cgroup(&std::fs::read_to_string(&file).unwrap());
     fifo.tell("end");
     reap(&file);
@@ -126,6 +140,27 @@ fn where_the_containers_cgroup_is_gone_it_joins_inits() {
     let place = place_of_exec(&bundle);
     assert!(place.ends_with(&outside), "{place}");
     clear(&bundle, container);
+}
+
+/// ENOENT of the clone: it goes away once it has been opened.
+#[test]
+fn where_the_containers_cgroup_goes_away_meanwhile_it_joins_inits() {
+    only_oarlock!("other runtimes may clone otherwise");
+    if has_no_v2() {
+        skip!("no cgroup v2 hierarchy");
+    }
+    if Command::new("strace").arg("--version").output().is_err() {
+        skip!("strace is not installed");
+    }
+    let bundle = Bundle::waiting();
+    let container = bundle.started();
+    moved(&container, &format!("{}/below", bundle.cgroup()));
+    let strace = ["strace", "-o", "/dev/null", "-e", "trace=clone3", "-e", "inject=clone3:error=ENOENT:when=1"];
+    let place = place_of_exec_by(&bundle, &strace);
+    assert!(place.ends_with("/below"), "{place}");
+    // Undisturbed it is the container's.
+    let place = place_of_exec(&bundle);
+    assert!(place.ends_with(&bundle.cgroup()), "{place}");
 }
 
 /// EOPNOTSUPP: a cgroup beside the container's has become threaded, so that the container's is `domain invalid`.

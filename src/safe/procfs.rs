@@ -36,12 +36,12 @@ impl Procfs {
     }
 
     fn write_to(&self, base: ProcfsBase, path: &str, value: &str) -> Result<()> {
-        let shown = match base {
-            ProcfsBase::ProcThreadSelf => format!("`/proc/thread-self/{path}`"),
-            _ => format!("{:?}", format!("/proc/{path}")),
+        let (host, shown) = match base {
+            ProcfsBase::ProcThreadSelf => (format!("/proc/thread-self/{path}"), format!("`/proc/thread-self/{path}`")),
+            _ => (format!("/proc/{path}"), format!("\"/proc/{path}\"")),
         };
         if lacks(Guard::PrivateProcfs) {
-            std::fs::write(shown.trim_matches(['`', '"']), value).named(|| format!("write({shown}, {value:?})"))?;
+            std::fs::write(host, value).named(|| format!("write({shown}, {value:?})"))?;
             return Ok(());
         }
         let flags = OpenFlags::from_bits_retain((libc::O_WRONLY | libc::O_CLOEXEC) as _);
