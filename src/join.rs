@@ -28,7 +28,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
@@ -45,6 +45,7 @@ use crate::state::dir::SECCOMP;
 use crate::state::view::HookState;
 use crate::state::{Container, Record};
 use crate::sync::{self, Channel, Packet};
+use crate::sys::again::open;
 use crate::sys::process::{Cloned, clone, enter_namespace, pidfd_send_signal, set_rlimit, set_undumpable, wait};
 use crate::sys::sched::set_affinity;
 use crate::sys::{Named, SysError};

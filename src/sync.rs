@@ -38,6 +38,8 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair};
 
+use crate::sys::again::{again, read, write};
+
 /// What is on the wire: the first byte of each packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -117,13 +119,7 @@ impl Channel {
     pub fn send(&self, kind: Kind, body: &[u8]) -> Result<()> {
         // write(2), which every seccomp filter has to allow, and not sendmsg(2).
         let packet = [&[kind as u8], body].concat();
-        loop {
-            match nix::unistd::write(&self.0, &packet) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).context("write to the other half of the runtime"),
-            }
-        }
+        write(&self.0, &packet).map(drop).context("write to the other half of the runtime")
     }
 
     pub fn send_with(&self, kind: Kind, body: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
@@ -132,39 +128,29 @@ impl Channel {
         let raw = fd.map(|fd| [fd.as_raw_fd()]);
         let rights = raw.as_ref().map(|raw| [ControlMessage::ScmRights(raw)]);
         let control = rights.as_ref().map_or(&[][..], |rights| &rights[..]);
-        loop {
-            match sendmsg::<UnixAddr>(self.0.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).context("sendmsg to the other half of the runtime"),
-            }
-        }
+        again(|| sendmsg::<UnixAddr>(self.0.as_raw_fd(), &iov, control, MsgFlags::MSG_NOSIGNAL, None))
+            .map(drop)
+            .context("sendmsg to the other half of the runtime")
     }
 
     /// The kind of the next packet, which has neither body nor descriptor; `None` when the other half is gone.
     pub fn receive_plain(&self) -> Result<Option<Kind>> {
         let mut packet = [0u8; 1];
-        loop {
-            match nix::unistd::read(&self.0, &mut packet) {
-                Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
-                Ok(_) => return kind(packet[0]).map(Some),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno).context("read from the other half of the runtime"),
-            }
+        match read(&self.0, &mut packet) {
+            Ok(0) | Err(Errno::ECONNRESET) => Ok(None),
+            Ok(_) => kind(packet[0]).map(Some),
+            Err(errno) => Err(errno).context("read from the other half of the runtime"),
         }
     }
 
     /// The next packet; `None` when the other half is gone.
     pub fn receive(&self) -> Result<Option<Packet>> {
         let mut buffer = vec![0u8; MAX_PACKET];
-        let (bytes, fd) = loop {
-            match crate::sys::receive(self.0.as_fd(), &mut buffer) {
-                Ok(received) => break received,
-                Err(Errno::EINTR) => {}
-                // The other half died with packets of ours unread.
-                Err(Errno::ECONNRESET) => return Ok(None),
-                Err(errno) => return Err(errno).context("recvmsg from the other half of the runtime"),
-            }
+        let (bytes, fd) = match again(|| crate::sys::receive(self.0.as_fd(), &mut buffer)) {
+            Ok(received) => received,
+            // The other half died with packets of ours unread.
+            Err(Errno::ECONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno).context("recvmsg from the other half of the runtime"),
         };
         if bytes == 0 {
             return Ok(None);

@@ -8,20 +8,20 @@ use nix::errno::Errno;
 use nix::fcntl::{self, OFlag};
 use nix::sys::stat::Mode;
 
-use crate::sys::{Result, SysError};
+use crate::sys::{Result, SysError, again};
 
 pub(super) fn open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
-    fcntl::open(path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+    again::open(path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
         .map_err(|e| SysError::new(format!("open({path:?})"), e))
 }
 
 pub(super) fn open_at(dir: &impl AsFd, file: &str, flags: OFlag) -> Result<OwnedFd> {
-    fcntl::openat(dir, file, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+    again::openat(dir, file, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
         .map_err(|e| SysError::new(format!("openat({file:?})"), e))
 }
 
 pub(super) fn write(fd: &impl AsFd, value: &str) -> std::result::Result<(), Errno> {
-    nix::unistd::write(fd, value.as_bytes()).map(|_| ())
+    again::write(fd, value.as_bytes()).map(|_| ())
 }
 
 /// Opens, writes, closes.
@@ -39,7 +39,7 @@ pub(super) fn read_fd(fd: &impl AsFd) -> std::result::Result<String, Errno> {
     let mut text = Vec::new();
     let mut buf = [0; 4096];
     loop {
-        match nix::unistd::read(fd, &mut buf)? {
+        match again::read(fd, &mut buf)? {
             0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
             n => text.extend_from_slice(&buf[..n]),
         }
@@ -50,7 +50,7 @@ pub(super) fn read_fd(fd: &impl AsFd) -> std::result::Result<String, Errno> {
 pub(super) fn value(path: &Path) -> Result<String> {
     let fd = open(path, OFlag::O_RDONLY)?;
     let mut buf = [0; 4096];
-    let n = nix::unistd::read(&fd, &mut buf).map_err(|e| SysError::new(format!("read({path:?})"), e))?;
+    let n = again::read(&fd, &mut buf).map_err(|e| SysError::new(format!("read({path:?})"), e))?;
     Ok(String::from_utf8_lossy(&buf[..n]).into_owned())
 }
 
@@ -70,7 +70,7 @@ pub(super) fn rmdir(path: &Path) -> Result<()> {
 
 /// The directories in `path`; none if it is gone.
 pub(super) fn children(path: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let entries = crate::sys::again::read_dir(path).into_iter().flatten().flatten();
     entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 

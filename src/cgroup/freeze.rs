@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::uio::pread;
 
 use super::{Cgroup, Deadline, file};
+use crate::sys::again::pread;
 use crate::sys::{self, SysError};
 
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -197,7 +197,7 @@ impl From<Place> for Cgroup {
 /// thread does not (22–36 µs).
 pub fn join_self(tasks: &[OwnedFd]) -> sys::Result<()> {
     for fd in tasks {
-        nix::unistd::write(fd.as_fd(), b"0").map_err(|e| sys::SysError::new("write(tasks, \"0\")", e))?;
+        crate::sys::again::write(fd.as_fd(), b"0").map_err(|e| sys::SysError::new("write(tasks, \"0\")", e))?;
     }
     Ok(())
 }

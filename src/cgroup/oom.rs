@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::uio::pread;
 
 use super::{Cgroup, file};
+use crate::sys::again::pread;
 use crate::sys::{Named, SysError};
 
 /// Out-of-memory events of a container, from now on.

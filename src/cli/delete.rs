@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 
 use super::{ExitCode, Global, making, matching};
-use crate::state::{Container, Dir, Record, Status, validate_id};
+use crate::state::{Container, Dir, Record, Status, record, validate_id};
 use crate::sys::process::{CloseRange, close_from};
 
 /// Remove a container
@@ -45,7 +45,7 @@ fn stopped(id: &str, global: &Global) -> Result<()> {
 }
 
 /// Also what a killed `create` has left: a directory without a record. One with a record that cannot be read is kept: what
-/// it tells of may be running.
+/// it tells of may be running. Not so after a loss of power, which is what leaves half a file.
 fn force(id: &str, global: &Global) -> Result<()> {
     validate_id(id)?;
     let Some(mut dir) = Dir::open(&global.root, id)? else { return Ok(()) };
@@ -61,7 +61,12 @@ fn force(id: &str, global: &Global) -> Result<()> {
     if !dir.exists()? {
         return Ok(());
     }
-    let Some(record) = Record::read(&dir)? else { return dir.remove() };
+    let record = match Record::read(&dir) {
+        Ok(Some(record)) => record,
+        Ok(None) => return dir.remove(),
+        Err(_) if dir.is_of_an_earlier_boot(record::FILE) => return dir.remove(),
+        Err(error) => return Err(error),
+    };
     let container = Container { dir, record };
     container.kill_and_wait()?;
     container.destroy(|text| global.log.warning(&text))

@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{fchdir, symlinkat};
 
 use crate::plan::mounts::CgroupHierarchy;
+use crate::sys::again::openat;
 use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, mount_here, set_attributes};
 use crate::sys::{Named, SysError};
 

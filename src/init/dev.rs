@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
@@ -15,6 +15,7 @@ use super::Init;
 use crate::plan::devices::{Node, NodeKind};
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::{Rootfs, file_type, stat};
+use crate::sys::again::openat;
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach, clone_tree, set_attributes};
 use crate::sys::{Named, SysError};
 

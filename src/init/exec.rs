@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, stat};
-use nix::unistd::{AccessFlags, access, read, write};
+use nix::unistd::{AccessFlags, access};
 
 use super::wire::Wire;
 use super::{Init, identity};
@@ -16,6 +16,7 @@ use crate::hooks;
 use crate::plan::process::Process;
 use crate::plan::seccomp::{Filter, Loading};
 use crate::safe::rootfs::file_type;
+use crate::sys::again::{read, write};
 use crate::sys::process::{self, exit_now, reset_signals};
 use crate::sys::{SysError, errno_text};
 use crate::trace;
@@ -97,9 +98,9 @@ pub fn wait_for_start(init: &mut Init<'_>) -> Result<()> {
     // What comes now, comes after `create` has ended.
     trace::end();
     init.inherited.wire.ready()?;
-    let start = read_byte(&init.inherited.exec_fifo);
+    let start = read(&init.inherited.exec_fifo, &mut [0u8; 1]);
     let log = init.inherited.exec_log.as_fd();
-    if let Err(errno) = start.and_then(|()| write(log, b"A").map(drop)) {
+    if let Err(errno) = start.and_then(|_| write(log, b"A").map(drop)) {
         // Nobody has been told anything yet: an empty log says that we died before the start.
         exit_now(errno as i32);
     }
@@ -111,15 +112,6 @@ pub fn wait_for_start(init: &mut Init<'_>) -> Result<()> {
     process::ignore_file_size_signal();
     let _ = write(&init.inherited.exec_log, format!("{error:#}").as_bytes());
     exit_now(1)
-}
-
-fn read_byte(fifo: &OwnedFd) -> nix::Result<()> {
-    loop {
-        match read(fifo, &mut [0u8; 1]) {
-            Err(Errno::EINTR) => {}
-            result => return result.map(drop),
-        }
-    }
 }
 
 fn execute(init: &mut Init<'_>) -> Result<Infallible> {

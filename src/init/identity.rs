@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, umask};
 use nix::unistd::{Gid, Uid, chdir, fchown, isatty};
 
@@ -20,6 +20,7 @@ use crate::plan::seccomp::{Filter, Loading};
 use crate::safe::procfs::Procfs;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sync;
+use crate::sys::again::open;
 use crate::sys::process::{self, close_all_but};
 use crate::sys::sched::{self, SchedAttr};
 use crate::sys::{Named, SysError, current_dir};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, pivot_root};
@@ -15,6 +15,7 @@ use crate::plan::mounts::Propagation;
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::Rootfs;
 use crate::sync;
+use crate::sys::again::{open, openat};
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach as attach_tree, clone_tree, set_attributes, set_propagation};
 use crate::sys::{Named, SysError, mount_id};
 use crate::weak::{Guard, lacks};

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use anyhow::{Context, Result};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir, setsid};
 
@@ -20,6 +20,7 @@ use crate::plan::process::Process;
 use crate::safe::rootfs::Rootfs;
 use crate::sync::Kind as Packet;
 use crate::sys::Named;
+use crate::sys::again::open;
 use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
 use crate::sys::sched::set_affinity;
 use crate::trace;

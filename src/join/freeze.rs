@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFlags, PollTimeout};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::Mode;
-use nix::sys::uio::pread;
 
 use crate::cgroup::layout::Layout;
 use crate::plan::cgroup::{Dir, Place};
+use crate::sys::again::{open, pread};
 use crate::sys::{Named, SysError};
 
 /// How long a join may take before it is worth an inotify instance, which costs as much as the join itself (its release

@@ -12,11 +12,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::fcntl::{OFlag, readlinkat};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, mkdirat};
-use nix::unistd::{fchdir, write};
+use nix::unistd::fchdir;
 
 use super::{STOPPED, enter, is_own_user_namespace, open_root};
 use crate::init::namespaces::become_root;
@@ -25,6 +25,7 @@ use crate::plan::mounts::{Mount, MountKind};
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::state::Container;
+use crate::sys::again::{open, openat, write};
 use crate::sys::mount::{FsContext, attach, clone_tree, clone_tree_of, set_propagation};
 use crate::sys::process::{Cloned, clone, close_all_but, exit_now, set_undumpable, wait};
 use crate::sys::{Named, mount_id};

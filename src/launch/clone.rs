@@ -5,15 +5,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::pin::{self, Pin};
+use super::place::Astray;
 use crate::init::{self, Inherited};
 use crate::plan::Plan;
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::stat;
 use crate::sys::Named;
+use crate::sys::again::open;
 use crate::sys::process::{Cloned, clone, close_together, enter_namespace, exit_now, pidfd_open, wait};
 
 /// Init, as its parent sees it.
@@ -151,7 +153,7 @@ impl Home {
 
     fn return_to(self) -> Result<()> {
         for (kind, fd) in self.0.into_iter().rev() {
-            enter_namespace(fd.as_fd(), kind.flag() as i32).context("cannot return to the runtime's own namespace")?;
+            enter_namespace(fd.as_fd(), kind.flag() as i32).context(Astray)?;
         }
         Ok(())
     }
@@ -168,11 +170,11 @@ pub fn through_middle(birth: impl FnOnce() -> Result<i32>) -> Result<Child> {
             drop(result);
             match birth() {
                 Ok(pid) => {
-                    let _ = nix::unistd::write(&report, &pid.to_ne_bytes());
+                    let _ = crate::sys::again::write(&report, &pid.to_ne_bytes());
                     exit_now(0);
                 }
                 Err(error) => {
-                    let _ = nix::unistd::write(&report, format!("{error:#}").as_bytes());
+                    let _ = crate::sys::again::write(&report, format!("{error:#}").as_bytes());
                     exit_now(1);
                 }
             }

@@ -8,13 +8,14 @@ use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::statfs::{self, FsType, fstatfs};
-use nix::unistd::{pipe2, read};
+use nix::unistd::pipe2;
 
 use super::clone::Child;
 use super::ids;
 use crate::plan::Plan;
 use crate::plan::idmap::IdMaps;
 use crate::plan::mounts::{Maps, Mount, MountKind};
+use crate::sys::again::read;
 use crate::sys::mount::map_ids;
 use crate::sys::process::{Cloned, clone, exit_now, wait};
 use crate::sys::{Named, SysError};

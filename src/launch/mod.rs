@@ -17,12 +17,11 @@ pub mod sockets;
 pub mod start;
 pub mod terminal;
 
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::fcntl::AT_FDCWD;
 
 use crate::cgroup::Cgroup;
 use crate::error::InputError;
@@ -34,8 +33,10 @@ use crate::state::{Container, Dir, Record, status};
 use crate::sync::Channel;
 use crate::sys::Named;
 use crate::sys::process::{pidfd_send_signal, wait};
+use crate::sys::publish::publish;
 use crate::trace;
 use clone::Child;
+use place::Astray;
 
 /// What the command line says about the making, beyond the Plan.
 #[derive(Debug)]
@@ -89,6 +90,11 @@ pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -
             let child = making.child.take().context("internal error: no child")?;
             let dir = making.dir.take().context("internal error: no state directory")?;
             Ok(Created { container: Container { dir, record }, pid: child.pid, pidfd: child.pidfd })
+        }
+        // From elsewhere nothing of it would be found, and the record has to stay for whoever finds it.
+        Err(error) if error.is::<Astray>() => {
+            making.end_child();
+            Err(error)
         }
         Err(error) => {
             making.undo(warn);
@@ -170,14 +176,19 @@ impl Making<'_> {
         Ok(record)
     }
 
+    /// Whether there was one.
+    fn end_child(&mut self) -> bool {
+        let Some(child) = self.child.take() else { return false };
+        // Already gone is as good.
+        let _ = pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait(child.pid);
+        true
+    }
+
     /// Ends the child and removes what exists, in the reverse order. What cannot be removed is told, and stays findable
     /// for `delete --force`.
     fn undo(mut self, warn: &mut dyn FnMut(String)) {
-        let born = self.child.take().map(|child| {
-            // Already gone is as good.
-            let _ = pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-            let _ = wait(child.pid);
-        });
+        let born = self.end_child();
         if let Some(cgroup) = self.cgroup.take()
             && let Err(error) = cgroup.kill(libc::SIGKILL).and_then(|()| cgroup.remove())
         {
@@ -190,7 +201,7 @@ impl Making<'_> {
             warn(format!("{error:#}"));
             return;
         }
-        if born.is_some() {
+        if born {
             if let Some(path) = &self.request.pid_file {
                 // Written, or not yet.
                 let _ = std::fs::remove_file(path);
@@ -226,16 +237,5 @@ pub fn check_preserved(count: u32) -> Result<()> {
 
 /// Writes the pid without a newline; a reader sees the whole number or no file (containerd reads it at once).
 pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let name = path.file_name().with_context(|| format!("{}: is not a file name", path.display()))?;
-    let temporary = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-        file.write_all(pid.to_string().as_bytes())?;
-        std::fs::rename(&temporary, path)
-    };
-    write().named(|| format!("write({path:?})")).inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })?;
-    Ok(())
+    Ok(publish(AT_FDCWD, path, 0o644, pid.to_string().as_bytes()).named(|| format!("write({path:?})"))?)
 }

@@ -13,13 +13,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknodat};
 use nix::sys::statfs::fstatfs;
-use nix::unistd::{fchdir, geteuid, pipe2, pivot_root, read};
+use nix::unistd::{fchdir, geteuid, pipe2, pivot_root};
 
 use super::place::Place;
 use crate::init::Trees;
@@ -28,6 +28,7 @@ use crate::plan::devices::DEFAULTS;
 use crate::plan::mounts::MountKind;
 use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::{file_type, stat};
+use crate::sys::again::{open, openat, read};
 use crate::sys::mount::{
     FsContext, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, attach, clone_tree, clone_tree_of,
     set_propagation,
@@ -199,7 +200,7 @@ fn fresh(somewhere: &Path) -> Result<OwnedFd> {
         Cloned::Child => {
             drop((done, release));
             if furnish(somewhere).is_ok() {
-                let _ = nix::unistd::write(&tell, b"0");
+                let _ = crate::sys::again::write(&tell, b"0");
                 drop(tell);
                 // Until the parent has it, or is gone.
                 let _ = read(&stay, &mut [0u8; 1]);

@@ -3,14 +3,25 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use anyhow::Result;
-use nix::fcntl::{OFlag, open};
+use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir};
 
 use crate::plan::namespaces::Kind;
 use crate::sys::Named;
+use crate::sys::again::open;
 use crate::sys::process::enter_namespace;
+
+/// Marks the error of a process that could not go back to where it was: what it has made of the host is out of its reach.
+#[derive(Debug)]
+pub struct Astray;
+
+impl std::fmt::Display for Astray {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cannot return to the runtime's own namespaces (hint: delete --force removes what is left)")
+    }
+}
 
 pub struct Place {
     namespace: OwnedFd,
@@ -29,7 +40,13 @@ impl Place {
         })
     }
 
+    /// # Errors
+    /// [`Astray`].
     pub fn return_to(self) -> Result<()> {
+        self.go().context(Astray)
+    }
+
+    fn go(&self) -> Result<()> {
         enter_namespace(self.namespace.as_fd(), Kind::Mount.flag() as i32)?;
         let enter = |fd: BorrowedFd<'_>| fchdir(fd).named(|| "fchdir()".to_owned());
         enter(self.root.as_fd())?;

@@ -9,6 +9,7 @@ use nix::sys::signalfd::SignalFd;
 
 use super::notify::Notify;
 use super::terminal::Terminal;
+use crate::sys::again::again;
 use crate::sys::process::{pidfd_send_signal, wait};
 use crate::sys::{Named, SysError};
 
@@ -94,7 +95,7 @@ impl Foreground {
     }
 
     fn pass_on_signals(&mut self) -> Result<()> {
-        while let Some(signal) = self.signals.read_signal().named(|| "read(signalfd)".to_owned())? {
+        while let Some(signal) = again(|| self.signals.read_signal()).named(|| "read(signalfd)".to_owned())? {
             match signal.ssi_signo as i32 {
                 // Of init itself the pidfd tells; others are orphans that came to us as their subreaper.
                 libc::SIGCHLD => self.reap_orphans(),

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{OFlag, open};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::clone::Child;
@@ -22,6 +23,7 @@ use crate::state::dir::SECCOMP;
 use crate::state::view::HookState;
 use crate::sync::{self, Channel};
 use crate::sys::Named;
+use crate::sys::again::open;
 use crate::sys::mount::clone_tree;
 use crate::sys::process::{enter_namespace, set_rlimit};
 use crate::trace;
@@ -42,14 +44,15 @@ pub fn until_ready(
     ids::map(plan.id_maps.as_ref(), child.pid)?;
     ids::adjust_oom_score(plan, child.pid, plan.cgroup.rootless)?;
     cgroup.move_down(&plan.cgroup, child.pid)?;
-    // Nobody reads if the child has failed already: its own words, read below, are the better error.
-    let mut sent = channel.send(sync::Kind::Go, &[]);
+    // Nobody reads if the child has failed already: its own words, read below, are the better error. Whatever else goes
+    // wrong is told at once: the child would wait for what it was not sent.
+    let mut sent = unless_it_is_gone(channel.send(sync::Kind::Go, &[]))?;
     if let Some(filter) = &plan.seccomp
         && sent.is_ok()
     {
         // Beside the child's mounts, when it has to be compiled.
         let bpf = trace::span("seccomp", || seccomp::bpf(root, filter))?;
-        sent = channel.send(sync::Kind::Seccomp, &bpf);
+        sent = unless_it_is_gone(channel.send(sync::Kind::Seccomp, &bpf))?;
         dir.write(SECCOMP, &bpf)?;
     }
     let mut id_maps = idmap::Holders::default();
@@ -106,6 +109,14 @@ pub fn until_ready(
             }
             other => bail!("internal error: unexpected {other:?} from init"),
         }
+    }
+}
+
+/// What came of sending; an error at once, unless it is that the other half is gone.
+fn unless_it_is_gone(sent: Result<()>) -> Result<Result<()>> {
+    match sent {
+        Err(error) if error.downcast_ref() != Some(&Errno::EPIPE) => Err(error),
+        sent => Ok(sent),
     }
 }
 

@@ -5,13 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
 use nix::sys::stat::Mode;
 
 use crate::sys::Named;
+use crate::sys::again::{again, open};
 
 /// Connects to the stream socket at `path`, which may be longer than the 107 bytes of a socket address.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
@@ -19,7 +20,7 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
         .named(|| "socket(AF_UNIX)".to_owned())?;
     // Kept open until the connection is made: the short form of a long path goes through it.
     let (address, _directory) = address(path)?;
-    connect(socket.as_raw_fd(), &address).named(|| format!("connect({path:?})"))?;
+    again(|| connect(socket.as_raw_fd(), &address)).named(|| format!("connect({path:?})"))?;
     Ok(socket)
 }
 
@@ -54,8 +55,9 @@ pub fn send(socket: BorrowedFd<'_>, data: &str, fd: BorrowedFd<'_>) -> Result<()
         // The descriptor travels with the first byte.
         let control = rights.take();
         let control = control.as_ref().map_or(&[][..], |rights| &rights[..]);
-        let sent =
-            sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(rest)], control, MsgFlags::MSG_NOSIGNAL, None);
+        let sent = again(|| {
+            sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(rest)], control, MsgFlags::MSG_NOSIGNAL, None)
+        });
         rest = &rest[sent.named(|| format!("sendmsg({} bytes, SCM_RIGHTS)", data.len()))?..];
     }
     Ok(())

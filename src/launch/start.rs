@@ -15,13 +15,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::{Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::write;
 
 use crate::hooks;
 use crate::state::dir::LOG;
 use crate::state::status::Observed;
 use crate::state::view::HookState;
 use crate::state::{Container, Status};
+use crate::sys::again::write;
 use crate::sys::{Named, SysError};
 use crate::trace;
 

@@ -6,8 +6,9 @@ use anyhow::Result;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{isatty, read, write};
+use nix::unistd::isatty;
 
+use crate::sys::again::{read, write};
 use crate::sys::{Named, SysError, tty};
 
 /// Our side of the container's pty.

@@ -10,11 +10,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use crate::sys::again::open;
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, clone_tree, set_attributes};
 use crate::sys::process::reexec;
 use crate::sys::{Named, SysError};

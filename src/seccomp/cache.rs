@@ -3,19 +3,19 @@
 //!
 //! An entry holds the whole key, compared on every read: the hash in its name need not resist anybody.
 
-use std::fs::File;
-use std::io::{Result, Write};
+use std::io::Result;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::names::library_version;
 use crate::plan::seccomp::Program;
+use crate::sys::again::openat;
+use crate::sys::publish::publish;
 
 /// The directories below the state root.
 const DIRECTORIES: [&str; 2] = [".cache", "seccomp"];
@@ -77,13 +77,8 @@ pub(super) fn store(root: &Path, key: &Key, bpf: &[u8]) -> Result<()> {
         dir = open_ours(&dir, name, OFlag::O_DIRECTORY, Mode::empty()).ok_or(Errno::EPERM)?;
     }
     make_room(root, &dir)?;
-    let temporary = format!("{}.{}", key.name, std::process::id());
-    let written = write(&dir, &temporary, &encode(key, bpf))
-        .and_then(|()| Ok(renameat(&dir, temporary.as_str(), &dir, key.name.as_str())?));
-    if written.is_err() {
-        let _ = unlinkat(&dir, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
-    }
-    written
+    // Should the umask take more away, the entry is never read.
+    publish(&dir, Path::new(&key.name), 0o600, &encode(key, bpf))
 }
 
 fn open_root(root: &Path) -> nix::Result<OwnedFd> {
@@ -99,20 +94,10 @@ fn open_ours(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> Option<Owne
     (st_mode & (libc::S_IFMT | 0o777) == wanted && st_uid == geteuid().as_raw()).then_some(fd)
 }
 
-fn write(dir: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
-    // Left over by a process of the same number that died here.
-    let _ = unlinkat(dir, name, UnlinkatFlags::NoRemoveDir);
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut file = File::from(openat(dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    // Whatever the umask took away: an entry with another mode is never read.
-    file.set_permissions(PermissionsExt::from_mode(0o600))?;
-    file.write_all(content)
-}
-
 /// Empties the cache if it is full.
 fn make_room(root: &Path, dir: &OwnedFd) -> Result<()> {
     let path = DIRECTORIES.iter().fold(root.to_path_buf(), |path, name| path.join(name));
-    let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+    let entries = crate::sys::again::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
     if entries.len() >= MAX_ENTRIES {
         for name in entries {
             // Another process may be emptying it too.

@@ -1,7 +1,7 @@
 //! An entry is taken only if all of it is right, and a cache that cannot be used is no error.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use super::super::bpf;

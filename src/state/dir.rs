@@ -14,13 +14,15 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, renameat};
-use nix::sys::stat::{Mode, fstat};
+use nix::fcntl::{AtFlags, OFlag, renameat};
+use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, mkfifoat, unlinkat};
 
+use crate::sys::again::{open, openat};
 use crate::sys::{self, Named};
 
 pub const FIFO: &str = "exec.fifo";
@@ -130,6 +132,17 @@ impl Dir {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(sys::SysError::new(format!("open({:?})", self.path.join(name)), errno).into()),
         }
+    }
+
+    /// Whether a file was last written before this host was started. False where that cannot be told.
+    pub fn is_of_an_earlier_boot(&self, name: &str) -> bool {
+        let written = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| stat.st_mtime);
+        // Seconds since then, and since when processes last did nothing (proc_uptime(5)).
+        let uptime = sys::read_text("/proc/uptime").ok();
+        let uptime = uptime.and_then(|text| text.split('.').next()?.parse().ok());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let (Ok(written), Some(uptime), Ok(now)) = (written, uptime, now) else { return false };
+        i64::try_from(now.as_secs().saturating_sub(uptime)).is_ok_and(|boot| written < boot)
     }
 
     /// Makes the fifo and the log by which init is started, and opens them for it: the fifo for both directions, so that

@@ -19,7 +19,7 @@ pub fn pids(container: &Container) -> Result<Vec<i32>> {
     let own = container.record.own_pid_namespace.then(|| namespace(init.pid)).flatten();
     let mut found = BTreeSet::from([init.pid]);
     let mut parents = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").named(|| "opendir(\"/proc\")".to_owned())?.flatten() {
+    for entry in crate::sys::again::read_dir("/proc").named(|| "opendir(\"/proc\")".to_owned())?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         if own.is_some() && namespace(pid) == own {
             found.insert(pid);

@@ -83,7 +83,7 @@ impl Container {
 
     /// All containers below the state root, in the order of their ids. What cannot be read is passed to `unreadable`.
     pub fn list(root: &Path, mut unreadable: impl FnMut(String)) -> Result<Vec<Self>> {
-        let entries = match std::fs::read_dir(root) {
+        let entries = match crate::sys::again::read_dir(root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("--root {}", root.display()))?,
         };
@@ -168,7 +168,7 @@ impl Container {
             if cgroup.is_frozen().unwrap_or(false) {
                 cgroup.thaw()?;
             }
-            status::wait_for_exit(init.as_fd())?;
+            status::wait_for_exit(self.record.init.map_or(0, |init| init.pid), init.as_fd())?;
         }
         self.record.cgroup().kill(libc::SIGKILL)
     }

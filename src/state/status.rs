@@ -1,8 +1,9 @@
 //! A container's status: never stored, always derived from what is true now.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -84,9 +85,30 @@ pub fn open_init(record: &Record) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Waits until the process has exited, reaped or not.
-pub fn wait_for_exit(pidfd: BorrowedFd<'_>) -> Result<()> {
-    has_exited(pidfd, PollTimeout::NONE).map(drop)
+/// Waits until the process, which has been killed, has exited, reaped or not.
+///
+/// # Errors
+/// Some processes take longer than anyone wants to wait, or for ever.
+pub fn wait_for_exit(pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+    /// As for the others in the cgroup.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match poll(
+            &mut [PollFd::new(pidfd, PollFlags::POLLIN)],
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
+        ) {
+            Ok(1..) => return Ok(()),
+            Err(errno) if errno != Errno::EINTR => return Err(SysError::new("poll(pidfd)", errno).into()),
+            _ if left.is_zero() => bail!(
+                "init ({pid}) has not ended {} s after it was killed (hint: it sleeps uninterruptibly, is frozen with a cgroup above, or waits for one in \
+                 its pid namespace to be reaped by a parent outside)",
+                PATIENCE.as_secs()
+            ),
+            _ => {}
+        }
+    }
 }
 
 fn has_exited(pidfd: BorrowedFd<'_>, timeout: PollTimeout) -> Result<bool> {

@@ -3,7 +3,15 @@
 //! stack on which to report that the first has overflowed: without that, an overflow is the plain SIGSEGV of a C program.
 //! What else it does is done here, since programs rely on it.
 
-use super::check;
+use std::io::Write;
+use std::os::fd::IntoRawFd;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::again::{again, open};
+use super::{check, errno_text};
 
 /// argv is not looked at: the standard library has been given it before, by its entry in `.init_array`.
 #[cfg(not(test))]
@@ -25,14 +33,19 @@ fn begin() {
     let standard = |fd| libc::pollfd { fd, events: 0, revents: 0 };
     let mut fds = [standard(0), standard(1), standard(2)];
     // SAFETY: the pointer and the count describe `fds`.
-    let polled = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, 0) };
-    let closed = |fd: &&libc::pollfd| polled < 0 || fd.revents & libc::POLLNVAL != 0;
+    let mut poll = || unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, 0) };
+    let polled = again(|| Errno::result(poll()));
+    let closed = |fd: &&libc::pollfd| polled.is_err() || fd.revents & libc::POLLNVAL != 0;
     for _ in fds.iter().filter(closed) {
         // The lowest number that is free is the one that is missing. Should poll(2) have failed, none may be, and one more
         // descriptor is open.
-        // SAFETY: the path is a C string.
-        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } < 0 {
-            super::process::exit_now(1);
+        match open("/dev/null", OFlag::O_RDWR, Mode::empty()) {
+            Ok(fd) => drop(fd.into_raw_fd()),
+            Err(errno) => {
+                // Where nobody may hear it, if that is the one.
+                let _ = writeln!(std::io::stderr(), "oarlock: open(\"/dev/null\"): {}", errno_text(errno));
+                super::process::exit_now(1);
+            }
         }
     }
     // SAFETY: SIG_IGN is a disposition that signal(2) takes.

@@ -2,6 +2,7 @@
 //! `open_tree("/srv/x", OPEN_TREE_CLONE): no such file or directory`. Not for policy: what to call, and when, is
 //! decided elsewhere.
 
+pub mod again;
 pub mod bpf;
 pub mod entry;
 pub mod mount;
@@ -9,6 +10,7 @@ pub mod net;
 pub mod netlink;
 pub mod openat2;
 pub mod process;
+pub mod publish;
 pub mod regex;
 pub mod sched;
 pub mod seccomp;
@@ -156,9 +158,9 @@ pub fn mount_id(fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
 /// The whole of a file, in as few calls as it takes. `std::fs::read` asks for the size first, which files of the kernel do not
 /// tell, and then starts with 32 bytes.
 pub fn read_file(path: impl AsRef<std::path::Path>) -> Result<Vec<u8>> {
-    use nix::fcntl::{OFlag, open};
+    use nix::fcntl::OFlag;
     let path = path.as_ref();
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+    let fd = again::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
         .named(|| format!("open({path:?})"))?;
     read_all(std::os::fd::AsFd::as_fd(&fd)).named(|| format!("read({path:?})"))
 }
@@ -168,11 +170,9 @@ pub fn read_all(fd: std::os::fd::BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
     let mut content = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
-        match nix::unistd::read(fd, &mut buffer) {
-            Ok(0) => return Ok(content),
-            Ok(n) => content.extend_from_slice(&buffer[..n]),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+        match again::read(fd, &mut buffer)? {
+            0 => return Ok(content),
+            n => content.extend_from_slice(&buffer[..n]),
         }
     }
 }

@@ -212,7 +212,7 @@ impl FsContext {
         let errno = Errno::last();
         let mut text = String::new();
         let mut line = [0u8; 512];
-        while let Ok(n @ 1..) = nix::unistd::read(self.fd.as_fd(), &mut line) {
+        while let Ok(n @ 1..) = crate::sys::again::read(self.fd.as_fd(), &mut line) {
             let message = String::from_utf8_lossy(&line[..n]);
             // "e tmpfs: Bad value": a level, a blank, the message.
             let message = message.get(2..).unwrap_or_default().trim_end();

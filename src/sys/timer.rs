@@ -25,7 +25,7 @@ pub fn every(period: Duration) -> Result<OwnedFd> {
 /// Takes the expirations so far off the timer; how many there were.
 pub fn expired(timer: BorrowedFd<'_>) -> u64 {
     let mut count = [0; 8];
-    match nix::unistd::read(timer, &mut count) {
+    match crate::sys::again::read(timer, &mut count) {
         Ok(8) => u64::from_ne_bytes(count),
         // EAGAIN: none.
         _ => 0,

@@ -73,7 +73,7 @@ pub fn hugetlb(
     entry: impl Fn(&str, &str) -> Result<Hugetlb>,
 ) -> Result<BTreeMap<String, Hugetlb>> {
     let mut all = BTreeMap::new();
-    for file in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+    for file in crate::sys::again::read_dir(dir).into_iter().flatten().flatten() {
         let name = file.file_name();
         let Some(size) = name.to_str().and_then(|n| n.strip_prefix("hugetlb.")?.strip_suffix(usage_suffix)) else {
             continue;

@@ -16,6 +16,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::super::Deadline;
 use super::message::{Call, Message};
 use crate::plan::cgroup::gvariant::Value;
+use crate::sys::again::again;
 
 /// How long systemd may take, all in all: runc's patience.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -251,7 +252,7 @@ fn open(address: &Address) -> Result<UnixStream, Errno> {
         Address::Private(path) | Address::Bus(path) => UnixAddr::new(path)?,
         Address::AbstractBus(name) => UnixAddr::new_abstract(name.as_bytes())?,
     };
-    connect(socket.as_raw_fd(), &to)?;
+    again(|| connect(socket.as_raw_fd(), &to))?;
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(true).map_err(|_| Errno::last())?;
     Ok(stream)
