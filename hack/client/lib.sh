@@ -38,6 +38,9 @@ run() {
     stage=begin
     trap stopped EXIT
     trap 'exit 143' TERM
+    # Shared among ourselves, as systemd has it on every host. Podman relies on it: with --uidmap it starts conmon in a
+    # mount namespace of its own, and what the clean-up there unmounts, "rm" takes for unmounted here.
+    mount --make-rshared /
     # Sockets and pid files whose place is fixed are below /run: this one is ours alone, as is all that the client stores.
     mount -t tmpfs -o mode=755 tmpfs /run
     mkdir -m 1777 /run/lock

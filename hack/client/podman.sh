@@ -45,6 +45,8 @@ end() {
     done < <(processes)
     podman rm --all --force --time 0
     podman pod rm --all --force
+    # Each Podman that begins mounts its store again: the last clean-up of a conmon must be over.
+    until_true alone
     for directory in /run/netns "$work/storage/overlay"; do
         if mountpoint --quiet "$directory"; then umount "$directory"; fi
     done
