@@ -86,7 +86,8 @@ fn look_up(name: &str, env: &[String]) -> Result<String, String> {
 fn executable(path: &str) -> Result<(), String> {
     let stat = stat(path).map_err(|errno| format!("stat {path}: {}", errno_text(errno)))?;
     if file_type(&stat) == SFlag::S_IFDIR {
-        return Err(errno_text(Errno::EISDIR));
+        // What execve says, and runc 1.1 with it. Podman and Docker before 23 know no rule for "is a directory".
+        return Err(format!("{} (hint: {path} is a directory)", errno_text(Errno::EACCES)));
     }
     // Root may execute a file only if somebody may; access(2) says so too. Ids are real ids here: both were set.
     access(Path::new(path), AccessFlags::X_OK).map_err(errno_text)
