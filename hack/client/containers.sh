@@ -8,6 +8,9 @@
 runtime_name=$(basename "$runtime")
 # shellcheck disable=SC2034 # for the clients
 image=localhost/box:1
+# Podman and Buildah hand on the size of their own terminal beside the start.
+# shellcheck disable=SC2016,SC2034 # for the shell in the container
+terminal_probe='tty; until stty size 2>/dev/null | grep -v "^0 0"; do :; done'
 # shellcheck disable=SC2034 # for the clients
 containers_packages=(buildah busybox-static catatonit conmon containernetworking-plugins fuse-overlayfs
     golang-github-containers-common golang-github-containers-image iptables iproute2 podman procps uidmap util-linux)
@@ -70,8 +73,6 @@ configure() {
         cp contrib/podman/oarlock.conf /etc/containers/containers.conf.d/oarlock.conf
     else
         cat >"/etc/containers/containers.conf.d/$runtime_name.conf" <<TOML
-[engine]
-cgroup_manager = "cgroupfs"
 [engine.runtimes]
 $runtime_name = ["$runtime"]
 TOML
