@@ -85,10 +85,9 @@ test_run_stdin() {
 }
 
 test_run_terminal() {
-    has "$(script --quiet --command "timeout 60 buildah run --tty --isolation oci --runtime $runtime --network none box -- \
-        sh -c 'stty size; tty'" /dev/null </dev/null)" /dev/pts/0
-    exits 5 script --quiet --return --command "timeout 60 buildah run --tty --isolation oci --runtime $runtime \
-        --network none box -- sh -c 'exit 5'" /dev/null
+    local command=(buildah run --tty --isolation oci --runtime "$runtime" --network none box -- sh -c)
+    is '/dev/pts/0 24 80' "$(on_terminal "${command[@]}" "$terminal_probe" | xargs)"
+    exits 5 on_terminal "${command[@]}" 'exit 5'
 }
 
 test_run_volumes_and_mounts() {

@@ -149,11 +149,34 @@ until_true() {
     done
 }
 
-# on_terminal COMMAND…: run it on a terminal of its own, 80 by 24, and print what it shows.
+# on_terminal COMMAND…: run it on a terminal of its own, 80 by 24, for not longer than $patience, and print what it shows.
 on_terminal() {
-    local line
+    local line pid code=0 input=$work/silence output=$work/terminal.$BASHPID
     printf -v line '%q ' "$@"
-    SHELL=/bin/sh script --quiet --return --echo never --command "stty rows 24 cols 80; $line" /dev/null | tr -d '\r'
+    # An input that stays open: at the end of one, script types ^D, and who reads that is a matter of luck.
+    [ -p "$input" ] || mkfifo "$input"
+    SHELL=/bin/sh script --quiet --return --echo never --command "stty rows 24 cols 80; $line" /dev/null \
+        <>"$input" >"$output" 2>&1 &
+    pid=$!
+    if until_true test ! -e "/proc/$pid"; then
+        wait "$pid" || code=$?
+    else
+        standing
+        kill "$pid"
+        wait "$pid" || true
+        code=124
+    fi
+    tr -d '\r' <"$output"
+    rm "$output"
+    return "$code"
+}
+
+# standing: what each process waits for in the kernel, for the hang that comes once in a thousand times.
+standing() {
+    local pid command
+    while read -r pid command; do
+        echo "$pid $(grep -hs '' "/proc/$pid/task"/*/wchan | sort | uniq -c | xargs): ${command:0:160}"
+    done < <(processes) >&2
 }
 
 # start_daemon NAME COMMAND…: in the background; its output goes to the log NAME.

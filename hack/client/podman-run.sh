@@ -19,7 +19,7 @@ test_run_user_and_groups() {
 }
 
 test_run_terminal_and_stdin() {
-    is '/dev/pts/0 24 80' "$(on_terminal podman run --rm --network none --tty "$image" sh -c 'echo $(tty) $(stty size)')"
+    is '/dev/pts/0 24 80' "$(on_terminal podman run --rm --network none --tty "$image" sh -c "$terminal_probe" | xargs)"
     exits 6 on_terminal podman run --rm --network none --tty "$image" sh -c 'exit 6'
     is 200000 "$(head -c 200000 /dev/zero | box --interactive sh -c 'wc -c' | tr -d ' ')"
 }
