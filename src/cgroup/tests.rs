@@ -252,6 +252,21 @@ fn another_signal_reaches_all_and_leaves_a_paused_container_paused() {
 }
 
 #[test]
+fn what_is_below_is_removed_with_it_though_the_time_is_up() {
+    need!(root(), "needs root");
+    let cgroup = create(json!({}));
+    for dir in cgroup.0.dirs() {
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        std::fs::create_dir_all(dir.path().join("c")).unwrap();
+    }
+    for dir in cgroup.0.dirs() {
+        let v2 = cgroup.0.place.v2.as_ref().is_some_and(|v2| std::ptr::eq(v2, dir));
+        remove::remove(&dir.path(), v2, Deadline::after(std::time::Duration::ZERO)).unwrap();
+        assert!(!dir.path().exists());
+    }
+}
+
+#[test]
 fn a_threaded_subtree_is_refused() {
     need!(root(), "needs root");
     need!(layout().v2.is_some(), "no v2 hierarchy");
