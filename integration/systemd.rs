@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::harness::systemd::{
-    Foreign, PREFIX, cgroup_of, gone, into_slice, path, scoped, show, systemctl, unit, until,
+    Foreign, PREFIX, cgroup_of, forgotten, gone, into_slice, path, scoped, show, systemctl, unit, until,
 };
 use crate::harness::{Bundle, Container, cgroup, json};
 
@@ -52,14 +52,16 @@ fn a_container_without_a_path_is_in_the_default_slice() {
 #[test]
 fn a_nested_slice_is_made() {
     need_systemd!();
-    let id = crate::harness::base::unique().replace('-', "_");
-    let slice = format!("{PREFIX}-{id}.slice");
+    let outer = format!("{PREFIX}_{}", crate::harness::base::unique().replace('-', "_"));
+    let (parent, slice) = (format!("{outer}.slice"), format!("{outer}-inner.slice"));
     let bundle = into_slice(Bundle::waiting(), &slice);
     let container = bundle.create();
-    assert_eq!(cgroup_of(&container), format!("/{PREFIX}.slice/{slice}/{}", unit(&bundle)));
+    assert_eq!(cgroup_of(&container), format!("/{parent}/{slice}/{}", unit(&bundle)));
     container.delete_force();
     assert_eq!(show(&unit(&bundle))["LoadState"], "not-found");
-    systemctl(&["stop", &slice]);
+    // systemd keeps a slice until it is told; the outer one takes the inner with it.
+    systemctl(&["stop", &parent]);
+    forgotten(&format!("{outer}*"));
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Agent {
     /// What the agent was told of the next process: the container process state.
     #[track_caller]
     pub fn told(&self) -> Value {
-        self.states.recv_timeout(sys::DEADLINE).expect("the agent is not told of a process")
+        self.states.recv_timeout(sys::longest()).expect("the agent is not told of a process")
     }
 
     pub fn told_nothing(&self) -> bool {

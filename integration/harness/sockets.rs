@@ -82,7 +82,7 @@ impl NotifySocket {
     /// The next message.
     #[track_caller]
     pub fn message(&self) -> String {
-        self.messages.recv_timeout(sys::DEADLINE).expect("no notification")
+        self.messages.recv_timeout(sys::longest()).expect("no notification")
     }
 }
 

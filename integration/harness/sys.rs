@@ -13,8 +13,8 @@ use super::agent::{Answer, Call};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, RecvMsg, UnixAddr};
 
-/// Nothing that a container runtime does takes longer than this; a wait beyond it is a hang. [`wait_readable`] knows of
-/// slower machines.
+/// Nothing that a container runtime does takes longer than this; a wait beyond it is a hang. [`wait_readable`] and
+/// [`longest`] know of slower machines.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A pidfd of `pid` (Linux 5.3); `None` when there is no such process.
@@ -32,6 +32,16 @@ fn patience() -> u32 {
         let text = std::env::var("TEST_PATIENCE").unwrap_or_else(|_| "1".to_owned());
         text.parse().expect("TEST_PATIENCE is a number")
     })
+}
+
+/// The deadline on this machine.
+pub fn longest() -> Duration {
+    DEADLINE * patience()
+}
+
+/// When a wait that begins now is one for ever.
+pub fn deadline() -> Instant {
+    Instant::now() + longest()
 }
 
 /// Waits until `fd` is readable (or hung up); `false` when `limit` (times `TEST_PATIENCE`) passes first.

@@ -87,9 +87,23 @@ impl Drop for Foreign {
 /// Waits until the unit is in that state; systemd says so on its own time.
 #[track_caller]
 pub fn until(unit: &str, state: &str) {
-    let deadline = std::time::Instant::now() + sys::DEADLINE;
+    let deadline = sys::deadline();
     while show(unit)["ActiveState"] != state {
         assert!(std::time::Instant::now() < deadline, "{unit} does not become {state}");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until systemd knows no unit of such a name any more.
+#[track_caller]
+pub fn forgotten(pattern: &str) {
+    let deadline = sys::deadline();
+    loop {
+        let units = systemctl(&["list-units", "--all", "--plain", "--no-legend", pattern]);
+        if units.trim().is_empty() {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "systemd still has {units}");
         std::thread::yield_now();
     }
 }
