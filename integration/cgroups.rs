@@ -349,6 +349,26 @@ fn resources_of_unified_are_refused_on_v1() {
     bundle.refused().names("linux.resources.unified");
 }
 
+/// Such a cgroup holds threads, and a container is processes: nothing in it could be limited as a whole.
+#[test]
+fn a_threaded_cgroup_and_one_below_it_are_refused() {
+    if !cgroup::is_v2() {
+        skip!("the host is not on cgroup v2");
+    }
+    let mut bundle = Bundle::waiting();
+    let threaded = bundle.cgroup();
+    let dir = cgroup::file("", &threaded, "");
+    std::fs::create_dir_all(&dir).expect("cgroup");
+    std::fs::write(dir.join("cgroup.type"), "threaded").expect("cgroup.type");
+    for (path, words) in [(threaded.clone(), "threaded"), (format!("{threaded}/below"), "invalid state")] {
+        bundle.set("/linux/cgroupsPath", path.clone());
+        let output = bundle.rt.finish(bundle.command("create", &[])).names(words);
+        assert!(dir.exists(), "what was there before is gone: {output}");
+        assert_eq!(cgroup::file("", &path, "").exists(), path == threaded, "{output}");
+    }
+    std::fs::remove_dir(&dir).expect("it is empty");
+}
+
 #[test]
 fn the_program_cannot_leave_its_limits() {
     if !cgroup::has("memory") {
