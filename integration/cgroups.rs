@@ -221,7 +221,10 @@ fn init_is_in_the_containers_cgroup_in_every_hierarchy() {
     }
     let table = container.proc("cgroup");
     for controller in cgroup::v1_controllers() {
-        let line = table.lines().find(|line| line.split(':').nth(1) == Some(controller));
+        // Several may share a hierarchy: cpu,cpuacct.
+        let of =
+            |line: &&str| line.split(':').nth(1).is_some_and(|names| names.split(',').any(|name| name == controller));
+        let line = table.lines().find(of);
         let line = line.unwrap_or_else(|| panic!("{controller}: {table}"));
         assert!(line.ends_with(&bundle.cgroup()), "{line}");
     }
@@ -356,7 +359,9 @@ fn a_threaded_cgroup_and_one_below_it_are_refused() {
         skip!("the host is not on cgroup v2");
     }
     let mut bundle = Bundle::waiting();
-    let threaded = bundle.cgroup();
+    // Below one that hands nothing down: a controller of processes excludes threads.
+    let above = bundle.cgroup();
+    let threaded = format!("{above}/threads");
     let dir = cgroup::file("", &threaded, "");
     std::fs::create_dir_all(&dir).expect("cgroup");
     std::fs::write(dir.join("cgroup.type"), "threaded").expect("cgroup.type");
@@ -366,7 +371,9 @@ fn a_threaded_cgroup_and_one_below_it_are_refused() {
         assert!(dir.exists(), "what was there before is gone: {output}");
         assert_eq!(cgroup::file("", &path, "").exists(), path == threaded, "{output}");
     }
-    std::fs::remove_dir(&dir).expect("it is empty");
+    for path in [&threaded, &above] {
+        std::fs::remove_dir(cgroup::file("", path, "")).expect("it is empty");
+    }
 }
 
 #[test]
