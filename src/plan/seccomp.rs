@@ -158,7 +158,7 @@ pub enum Comparison {
     Equal(u64),
     GreaterOrEqual(u64),
     Greater(u64),
-    /// `argument & mask == value`
+    /// `argument & mask == value & mask`
     Masked {
         mask: u64,
         value: u64,

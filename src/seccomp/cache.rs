@@ -32,7 +32,8 @@ const HEADER: usize = 8 + 4 + 4 + 8;
 /// What makes BPF from a program, as a number: entries of another build are not taken.
 const BUILD: u64 = hash(include_bytes!("compile.rs"))
     ^ hash(include_bytes!("enosys.rs")).rotate_left(1)
-    ^ hash(include_bytes!("names.rs")).rotate_left(2);
+    ^ hash(include_bytes!("names.rs")).rotate_left(2)
+    ^ hash(include_bytes!("sound.rs")).rotate_left(3);
 
 /// Everything that the BPF depends on.
 pub(super) struct Key {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::sound::is_sound;
 use super::{enosys, names};
 use crate::plan::seccomp::{Action, Comparison, Condition, Program};
 use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
@@ -13,20 +14,37 @@ use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 /// `SCMP_FLTATR_CTL_OPTIMIZE`: a binary tree over the numbers of the calls, not a list in order of weight. The kernel
 /// also checks such a program four times faster when it is loaded.
 const BINARY_TREE: u32 = 2;
+const PLAIN_LIST: u32 = 1;
 
 /// The BPF of `program`, an array of `struct sock_filter`, with the answer to calls newer than the profile before it.
 ///
 /// # Errors
-/// What libseccomp refuses (two rules that contradict each other), and programs longer than the kernel takes.
+/// What libseccomp refuses (two rules that contradict each other) or makes a wrong filter of, and programs longer than the
+/// kernel takes.
 pub(super) fn compile(program: &Program) -> Result<Vec<u8>> {
-    let mut bpf = enosys::stub(program);
-    export(&rules(program)?, &mut bpf)?;
+    let mut context = rules(program)?;
+    let mut bpf = sound(program, &context)?;
+    if bpf.is_none() {
+        context.set_ctl_optimize(PLAIN_LIST).context("libseccomp: plain list")?;
+        bpf = sound(program, &context)?;
+    }
+    let bpf = bpf.context(
+        "linux.seccomp: libseccomp makes a wrong filter of the profile (hint: compare an argument of a call in one rule alone)",
+    )?;
     let count = bpf.len() / INSTRUCTION;
     ensure!(
         count <= MAX_INSTRUCTIONS,
         "linux.seccomp: the profile makes {count} instructions, and the kernel takes no more than {MAX_INSTRUCTIONS}"
     );
     Ok(bpf)
+}
+
+/// The whole filter, unless it is wrong.
+fn sound(program: &Program, context: &ScmpFilterContext) -> Result<Option<Vec<u8>>> {
+    let mut bpf = enosys::stub(program);
+    export(context, &mut bpf)?;
+    let archs: Vec<u32> = program.architectures.iter().map(|arch| names::arch(*arch).audit).collect();
+    Ok(is_sound(&bpf, &archs).then_some(bpf))
 }
 
 pub(super) fn rules(program: &Program) -> Result<ScmpFilterContext> {

@@ -17,7 +17,7 @@ const S390_MULTIPLEX: u32 = 0;
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
+pub(super) const ARCHITECTURE: u32 = 4;
 
 /// Opcodes of classic BPF (linux/bpf_common.h).
 mod op {

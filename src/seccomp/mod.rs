@@ -5,6 +5,7 @@ mod cache;
 mod compile;
 mod enosys;
 pub mod names;
+mod sound;
 
 use std::path::Path;
 
@@ -77,7 +78,9 @@ fn kernel_action(action: Action) -> u32 {
 
 #[cfg(test)]
 mod bpf_tests;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod interpreter;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 #[cfg(test)]
 mod tests;
