@@ -129,8 +129,12 @@ fn drop_absent_pids_limit(spec: &mut Spec, text: &str) {
 /// # Errors
 /// As for a configuration; JSON paths begin with `process`.
 pub fn load_process(path: &Path, warn: &mut Vec<String>) -> Result<Process> {
-    let bytes = read(path, path, "--process")?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| explain::not_utf8(&bytes, e.valid_up_to()))?;
+    parse_process(&read(path, path, "--process")?, warn)
+}
+
+/// The same, of its bytes.
+pub fn parse_process(bytes: &[u8], warn: &mut Vec<String>) -> Result<Process> {
+    let text = std::str::from_utf8(bytes).map_err(|e| explain::not_utf8(bytes, e.valid_up_to()))?;
     if let Ok(process) = fast(text) {
         return Ok(process);
     }
@@ -148,12 +152,16 @@ pub fn load_process(path: &Path, warn: &mut Vec<String>) -> Result<Process> {
 /// # Errors
 /// As for a configuration; JSON paths begin with `mounts`.
 pub fn load_mounts(path: &Path) -> Result<Vec<Mount>> {
+    parse_mounts(&read(path, path, "FILE")?)
+}
+
+/// The same, of its bytes.
+pub fn parse_mounts(bytes: &[u8]) -> Result<Vec<Mount>> {
     #[derive(Deserialize)]
     struct Document {
         mounts: Vec<Mount>,
     }
-    let bytes = read(path, path, "FILE")?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| explain::not_utf8(&bytes, e.valid_up_to()))?;
+    let text = std::str::from_utf8(bytes).map_err(|e| explain::not_utf8(bytes, e.valid_up_to()))?;
     let mounts: Value = serde_json::from_str(text).map_err(|e| explain::syntax(&e))?;
     Ok(typed::<Document>(&serde_json::json!({ "mounts": mounts }))?.mounts)
 }

@@ -93,7 +93,7 @@ pub fn security_modules() -> Modules {
 }
 
 /// What `id` is outside of the user namespace with that map.
-fn outside(map: &str, id: u32) -> u32 {
+pub fn outside(map: &str, id: u32) -> u32 {
     let ranges = map.lines().filter_map(|line| {
         let mut numbers = line.split_whitespace().map(|word| word.parse::<u32>().ok());
         Some((numbers.next()??, numbers.next()??, numbers.next()??))
@@ -103,7 +103,7 @@ fn outside(map: &str, id: u32) -> u32 {
 }
 
 /// `136 pts` below `Character devices:` or `Block devices:` (proc_devices(5)).
-fn device_names(text: &str) -> Vec<DeviceName> {
+pub fn device_names(text: &str) -> Vec<DeviceName> {
     let mut block = false;
     let mut names = Vec::new();
     for line in text.lines() {

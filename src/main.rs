@@ -2,6 +2,8 @@
 
 // Where a process begins is `sys/entry.rs`, which calls `cli::main`. Tests have a beginning of their own.
 #![cfg_attr(not(test), no_main)]
+// A fuzzer calls only what it tries.
+#![cfg_attr(fuzzing, allow(dead_code))]
 
 mod bundle;
 mod cgroup;
@@ -9,6 +11,8 @@ mod cli;
 mod doctor;
 mod error;
 mod features;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod hooks;
 mod host;
 mod init;

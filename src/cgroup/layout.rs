@@ -95,7 +95,7 @@ fn is(path: &Path, magic: FsType) -> bool {
 }
 
 /// `4:memory:/path` as controllers and path (cgroups(7)); v2's line has no controllers.
-fn line(line: &str) -> Option<(&str, &str)> {
+pub fn line(line: &str) -> Option<(&str, &str)> {
     line.split_once(':')?.1.split_once(':')
 }
 
@@ -122,7 +122,7 @@ fn usual(controllers: &str, path: &str) -> Option<(PathBuf, Option<PathBuf>)> {
 }
 
 /// A v1 hierarchy by /proc/self/mountinfo (proc_pid_mountinfo(5)): ID PARENT MAJ:MIN ROOT MOUNT … - TYPE SOURCE SUPER.
-fn mounted(controllers: &str, path: &str, mountinfo: &str) -> Option<(PathBuf, Option<PathBuf>)> {
+pub fn mounted(controllers: &str, path: &str, mountinfo: &str) -> Option<(PathBuf, Option<PathBuf>)> {
     let wanted = controllers.split(',').next()?;
     mountinfo.lines().find_map(|l| {
         let (mount, fs) = l.split_once(" - ")?;

@@ -14,7 +14,7 @@ mod members;
 pub mod oom;
 mod remove;
 pub mod stats;
-mod systemd;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod undo;

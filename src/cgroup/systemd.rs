@@ -2,7 +2,7 @@
 //! connection serves for one command; what happens when is in [`super`].
 
 mod bus;
-mod message;
+pub mod message;
 #[cfg(test)]
 mod tests;
 

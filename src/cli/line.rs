@@ -101,7 +101,7 @@ impl Line {
     ///
     /// # Errors
     /// Clap's: mistakes, and help, which is asked for in the same way.
-    pub fn parse(self) -> Result<(Flags, Work), clap::Error> {
+    pub(super) fn parse(self) -> Result<(Flags, Work), clap::Error> {
         let Some((verb, command)) = self.verb else {
             // Help, or a word that is no verb: clap shall know all of them.
             let error = everything().try_get_matches_from(self.words).err();
@@ -111,6 +111,12 @@ impl Line {
         let mut found = self.flags.subcommand(command).try_get_matches_from(self.words)?;
         let own = found.remove_subcommand().map_or_else(ArgMatches::default, |(_, own)| own);
         Ok((Flags::from_arg_matches(&found)?, (verb.read)(&own)?))
+    }
+
+    /// Whether it can be read: for fuzzing, which runs no verb.
+    #[cfg(any(test, fuzzing))]
+    pub fn check(self) -> Result<(), clap::Error> {
+        self.parse().map(drop)
     }
 }
 

@@ -21,7 +21,7 @@ pub mod rdt;
 pub mod refuse;
 pub mod seccomp;
 pub mod sysctl;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod update;
 

@@ -14,12 +14,16 @@ use super::again::{again, open};
 use super::{check, errno_text};
 
 /// argv is not looked at: the standard library has been given it before, by its entry in `.init_array`.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 // SAFETY: this is the only `main` of the program, with the signature that C has for it.
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: std::ffi::c_int, _argv: *const *const std::ffi::c_char) -> std::ffi::c_int {
     run()
 }
+
+// A fuzzer begins in libFuzzer, which calls this over and over.
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| crate::fuzz::run(data));
 
 /// The whole life of the process; its exit status.
 pub fn run() -> std::ffi::c_int {
