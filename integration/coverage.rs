@@ -37,6 +37,22 @@ fn root() -> &'static Path {
 }
 
 #[test]
+fn every_file_that_the_security_model_names_exists() {
+    let model = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    // What stands in backquotes and begins like a path of ours.
+    let named = model
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| ["src/", "integration/", "hack/"].iter().any(|dir| text.starts_with(dir)));
+    let missing: Vec<&str> = named.filter(|path| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let promises = model.lines().filter(|line| line.starts_with("| ") && line.contains("`src/"));
+    let unproven: Vec<&str> = promises.filter(|line| !line.rsplit(" | ").next().unwrap().contains('`')).collect();
+    assert!(unproven.is_empty(), "{unproven:?}");
+}
+
+#[test]
 fn every_property_of_the_specification_is_proven() {
     let properties = Properties::of_config();
     let (proofs, mut mistakes) = proofs();
