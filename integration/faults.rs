@@ -230,3 +230,13 @@ fn a_container_whose_bundle_has_vanished_can_be_asked_about_killed_and_deleted()
     }
     deleted.ok();
 }
+
+/// No container is what a list that could not be read must not show.
+#[test]
+fn a_list_that_cannot_be_read_is_an_error() {
+    let bundle = Bundle::waiting();
+    let _container = bundle.create();
+    let list = bundle.rt.command(["list"]);
+    bundle.rt.finish(injected(&list, &["getdents64:error=EIO:when=1"])).failed();
+    bundle.rt.finish(list).ok();
+}

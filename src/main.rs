@@ -20,6 +20,7 @@ mod join;
 mod launch;
 mod log;
 mod plan;
+mod program;
 mod rdt;
 mod review;
 mod safe;

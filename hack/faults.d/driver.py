@@ -127,8 +127,10 @@ class Faults:
         is_killed = point[3] in KILLS and (point[0] == 0 or point[3] == "all" or code == 137)
         is_killed |= point[2:] == ("brk", "ENOMEM") and code == 139
         if code == 0:
-            # What init comes to after the verb has ended is not the verb's.
-            if point[3] not in KILLS and not verb.did(self.place, out):
+            # Init, with nobody to tell, ends when its last steps fail: after those of `create` it is stopped.
+            ended = point[0] != 0 and verb.words[0] == "create" and self.place.status() == "stopped"
+            warned = verb.warns and verb.warns in err
+            if point[3] not in KILLS and not ended and not warned and not verb.did(self.place, out):
                 return [f"BAD says that it is done: {out.strip()[:200]!r} {err.strip()}"]
             return []
         if is_killed:

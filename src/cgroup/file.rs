@@ -2,13 +2,13 @@
 //! values are written in one write(2), which the kernel takes or refuses as a whole.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{self, OFlag};
 use nix::sys::stat::Mode;
 
-use crate::sys::{Result, SysError, again};
+use crate::sys::{Named, Result, SysError, again};
 
 pub(super) fn open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
     again::open(path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
@@ -69,9 +69,21 @@ pub(super) fn rmdir(path: &Path) -> Result<()> {
 }
 
 /// The directories in `path`; none if it is gone.
-pub(super) fn children(path: &Path) -> Vec<std::path::PathBuf> {
-    let entries = crate::sys::again::read_dir(path).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+pub(super) fn children(path: &Path) -> Result<Vec<PathBuf>> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        let mut directories = Vec::new();
+        for entry in again::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+        Ok(directories)
+    };
+    match list().named(|| format!("readdir({path:?})")) {
+        Err(error) if is_gone(error.errno) => Ok(Vec::new()),
+        result => result,
+    }
 }
 
 /// A cgroup being removed says ENOENT by path and ENODEV by fd.

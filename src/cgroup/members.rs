@@ -112,7 +112,7 @@ impl Cgroup {
     fn thaw_all(&self) {
         fn down(path: &Path, file: &str, value: &str) {
             let _ = file::put(&path.join(file), value);
-            file::children(path).iter().for_each(|child| down(child, file, value));
+            file::children(path).unwrap_or_default().iter().for_each(|child| down(child, file, value));
         }
         for dir in self.place.v1.iter().filter(|d| d.has("freezer")) {
             down(&dir.path(), "freezer.state", "THAWED");
@@ -136,7 +136,7 @@ pub(super) fn pids(path: &Path, recursive: bool) -> sys::Result<Vec<i32>> {
         Err(e) => return Err(e),
     };
     if recursive {
-        for child in file::children(path) {
+        for child in file::children(path)? {
             pids.extend(self::pids(&child, true)?);
         }
     }

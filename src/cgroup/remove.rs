@@ -43,7 +43,7 @@ pub(super) fn remove(path: &Path, v2: bool, deadline: Deadline) -> Result<()> {
             Err(e) if e.errno != Errno::EBUSY => return Err(e.into()),
             Err(e) => e,
         };
-        let children = file::children(path);
+        let children = file::children(path)?;
         for child in &children {
             remove(child, v2, deadline)?;
         }

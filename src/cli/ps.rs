@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{ExitCode, Global};
 use crate::bundle::io_text;
+use crate::program;
 use crate::state::Container;
 use crate::sys::process::{CloseRange, close_from};
 
@@ -54,7 +55,7 @@ fn table(pids: &[i32], options: &[String]) -> Result<String> {
     if options.is_empty() {
         ps.arg("-ef");
     }
-    let output = match ps.args(options).output() {
+    let output = match program::output(ps.args(options)) {
         Ok(output) => output,
         Err(error) => bail!("exec \"ps\": {} (hint: --format json needs no program)", io_text(&error)),
     };

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::plan::Plan;
 use crate::plan::idmap::{IdMaps, Range};
+use crate::program;
 use crate::sys::Named;
 
 /// Maps the child's ids, if the Plan makes a user namespace.
@@ -36,7 +37,7 @@ fn by_helper(program: &str, pid: i32, ranges: &[Range]) -> Result<()> {
     for range in ranges {
         command.args([range.container, range.host, range.size].map(|number| number.to_string()));
     }
-    let output = command.output().named(|| format!("execve({program:?})")).with_context(|| {
+    let output = program::output(&mut command).named(|| format!("execve({program:?})")).with_context(|| {
         format!("{program} is needed to map more than one's own id (hint: install the package uidmap)")
     })?;
     if !output.status.success() {

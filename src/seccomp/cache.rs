@@ -14,7 +14,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::names::library_version;
 use crate::plan::seccomp::Program;
-use crate::sys::again::openat;
+use crate::sys::again::{openat, read_dir};
 use crate::sys::publish::publish;
 
 /// The directories below the state root.
@@ -98,7 +98,7 @@ fn open_ours(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> Option<Owne
 /// Empties the cache if it is full.
 fn make_room(root: &Path, dir: &OwnedFd) -> Result<()> {
     let path = DIRECTORIES.iter().fold(root.to_path_buf(), |path, name| path.join(name));
-    let entries = crate::sys::again::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+    let entries = read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
     if entries.len() >= MAX_ENTRIES {
         for name in entries {
             // Another process may be emptying it too.

@@ -8,6 +8,7 @@ use anyhow::Result;
 use nix::errno::Errno;
 
 use super::Container;
+use crate::sys::again::read_dir;
 use crate::sys::process::{pidfd_open, pidfd_send_signal};
 use crate::sys::{Named, SysError};
 
@@ -19,7 +20,8 @@ pub fn pids(container: &Container) -> Result<Vec<i32>> {
     let own = container.record.own_pid_namespace.then(|| namespace(init.pid)).flatten();
     let mut found = BTreeSet::from([init.pid]);
     let mut parents = BTreeMap::new();
-    for entry in crate::sys::again::read_dir("/proc").named(|| "opendir(\"/proc\")".to_owned())?.flatten() {
+    for entry in read_dir("/proc").named(|| "opendir(\"/proc\")".to_owned())? {
+        let entry = entry.named(|| "readdir(\"/proc\")".to_owned())?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         if own.is_some() && namespace(pid) == own {
             found.insert(pid);

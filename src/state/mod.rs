@@ -21,6 +21,7 @@ pub use status::Status;
 use crate::error::InputError;
 use crate::hooks;
 use crate::sys::SysError;
+use crate::sys::again::read_dir;
 use crate::sys::process::pidfd_send_signal;
 use crate::trace;
 
@@ -83,11 +84,12 @@ impl Container {
 
     /// All containers below the state root, in the order of their ids. What cannot be read is passed to `unreadable`.
     pub fn list(root: &Path, mut unreadable: impl FnMut(String)) -> Result<Vec<Self>> {
-        let entries = match crate::sys::again::read_dir(root) {
+        let entries = match read_dir(root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.with_context(|| format!("--root {}", root.display()))?,
         };
-        let mut names: Vec<OsString> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        let names: std::io::Result<Vec<OsString>> = entries.map(|entry| Ok(entry?.file_name())).collect();
+        let mut names = names.with_context(|| format!("--root {}", root.display()))?;
         names.sort();
         let ids = names.iter().filter_map(|name| name.to_str()).filter(|name| validate_id(name).is_ok());
         let mut containers = Vec::new();

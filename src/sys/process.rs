@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
+use super::again::again;
 use super::{Result, SysError, check};
 use crate::weak::{Guard, KEPT_SEAL, lacks};
 
@@ -387,12 +388,7 @@ pub fn wait(pid: i32) -> Result<i32> {
 /// Waits for an exclusive flock(2) on `fd`, which lasts until the last descriptor of this opening closes. Descriptors are
 /// close-on-exec, and so the lock is not passed on to hooks or containers.
 pub fn lock(fd: BorrowedFd<'_>) -> Result<()> {
-    loop {
-        match flock(fd, libc::LOCK_EX) {
-            Err(error) if error.errno == Errno::EINTR => {}
-            result => return result,
-        }
-    }
+    flock(fd, libc::LOCK_EX)
 }
 
 /// Takes the lock if nobody holds it; whether it was taken.
@@ -409,8 +405,8 @@ pub fn unlock(fd: BorrowedFd<'_>) -> Result<()> {
 
 fn flock(fd: BorrowedFd<'_>, operation: i32) -> Result<()> {
     // SAFETY: plain integers only.
-    let ret = unsafe { libc::flock(fd.as_raw_fd(), operation) };
-    check(ret.into(), || format!("flock({})", fd.as_raw_fd())).map(drop)
+    let flock = || Errno::result(unsafe { libc::flock(fd.as_raw_fd(), operation) });
+    again(flock).map(drop).map_err(|errno| SysError::new(format!("flock({})", fd.as_raw_fd()), errno))
 }
 
 /// A child that has exited and is not reaped yet, if there is one; it stays so.
