@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +36,8 @@ class Place:
         self.id = f"faults-{os.getpid()}"
         self.cgroup = f"/{self.id}-cgroups/{self.id}"
         self.root = f"{work}/state"
+        # Whoever ends us finds nothing left, either.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
         libc = ctypes.CDLL(None, use_errno=True)
         # Whoever loses its parent becomes ours: no process can get lost.
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
