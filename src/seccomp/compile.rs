@@ -4,6 +4,7 @@ use std::io::{Read, Seek};
 
 use anyhow::{Context, Result, ensure};
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::sound::is_sound;
@@ -127,9 +128,15 @@ fn scmp_compare(condition: &Condition) -> ScmpArgCompare {
 
 /// Appends the BPF to `bpf`. A memfd takes any length; writing to a pipe would wait for a reader.
 pub(super) fn export(context: &ScmpFilterContext, bpf: &mut Vec<u8>) -> Result<()> {
-    let file = memfd_create("seccomp", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
-    context.export_bpf(&file).context("libseccomp: seccomp_export_bpf")?;
-    let mut file = std::fs::File::from(file);
+    let mut file = loop {
+        let file = memfd_create("seccomp", MFdFlags::MFD_CLOEXEC).context("memfd_create")?;
+        // libseccomp calls everything ECANCELED.
+        Errno::clear();
+        match context.export_bpf(&file) {
+            Err(_) if Errno::last() == Errno::EINTR => {}
+            result => break result.map(|()| std::fs::File::from(file)).context("libseccomp: seccomp_export_bpf")?,
+        }
+    };
     file.rewind().context("memfd")?;
     file.read_to_end(bpf).context("memfd")?;
     Ok(())
