@@ -1,6 +1,6 @@
 //! `docs/spec-coverage.md`: every property of config.json with the tests that prove it. The properties come from the
 //! specification's schemas, the tests from the `Proves:` comments beside them; `hack/spec-coverage` writes the file.
-//! Nothing here runs a runtime.
+//! Nothing here runs a runtime. And `hack/vm.d/brief`, which names tests too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -253,4 +253,15 @@ fn section(property: &str) -> &str {
 fn lists_are_expanded() {
     assert_eq!(expand("a, b.{c,d}[].{e,f}, "), ["a", "b.c[].e", "b.c[].f", "b.d[].e", "b.d[].f"]);
     assert_eq!(module(Path::new("src/plan/exec/tests.rs")), "plan::exec");
+}
+
+/// hack/vm.d/brief: a filter that no test answers to any more would be missed by nobody.
+#[test]
+fn what_runs_in_the_virtual_machine_is_there() {
+    let list = fs::read_to_string(root().join("hack/vm.d/brief")).expect("hack/vm.d/brief");
+    let tests = std::process::Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+    let tests = String::from_utf8_lossy(&tests.stdout);
+    let filters = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_whitespace().nth(1));
+    let missing: Vec<&str> = filters.filter(|filter| !tests.contains(filter)).collect();
+    assert!(missing.is_empty(), "hack/vm.d/brief names no test by {missing:?}");
 }
