@@ -166,7 +166,7 @@ on_terminal() {
         wait "$pid" || true
         code=124
     fi
-    tr -d '\r' <"$output"
+    tr -d '\r\0' <"$output"
     rm "$output"
     return "$code"
 }
