@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::everywhere;
 use super::json::base;
+use crate::error::InputError;
 use crate::plan::cgroup::gvariant;
 use crate::plan::mask::Mask;
 use crate::plan::rdt;
@@ -89,6 +90,6 @@ pub fn gvariant(data: &[u8]) {
             let printed = value.to_string();
             assert_eq!(gvariant::parse(&printed), Ok(value), "{printed}");
         }
-        Err(error) => super::holds::line(&error),
+        Err(error) => super::holds::input_error(&InputError::new("annotation", error)),
     }
 }
