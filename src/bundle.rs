@@ -9,16 +9,20 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::InputError;
+use crate::sys::again::open;
 use strict::Strict;
 
 /// The runtime-spec version that this program implements, and the newest that `features` names.
@@ -42,17 +46,19 @@ pub struct Bundle {
     pub spec: Spec,
 }
 
+/// The directory's path without symlinks, asked of the kernel: realpath(3) looks at one component after the other.
+fn resolve(dir: &Path) -> std::io::Result<PathBuf> {
+    let fd = open(dir, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
 /// Reads the bundle in `dir`, with its configuration from `config` (relative to the working directory) or from
 /// `config.json` in it. What the specification wants reported but not refused is appended to `warn`.
 ///
 /// # Errors
 /// [`InputError`] with the flag (`--bundle`, `--config`) or the JSON path that is wrong.
 pub fn load(dir: &Path, config: Option<&Path>, warn: &mut Vec<String>) -> Result<Bundle> {
-    let dir = fs::canonicalize(dir)
-        .map_err(|e| InputError::new("--bundle", format!("{}: {}", dir.display(), io_text(&e))))?;
-    if !dir.is_dir() {
-        return Err(InputError::new("--bundle", format!("{}: not a directory", dir.display())).into());
-    }
+    let dir = resolve(dir).map_err(|e| InputError::new("--bundle", format!("{}: {}", dir.display(), io_text(&e))))?;
     let (config_path, flag) = match config {
         Some(file) => (std::path::absolute(file)?, "--config"),
         None => (dir.join(CONFIG), "--bundle"),

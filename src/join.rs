@@ -46,7 +46,9 @@ use crate::state::view::HookState;
 use crate::state::{Container, Record};
 use crate::sync::{self, Channel, Packet};
 use crate::sys::again::open;
-use crate::sys::process::{Cloned, clone, enter_namespace, pidfd_send_signal, set_rlimit, set_undumpable, wait};
+use crate::sys::process::{
+    Cloned, clone, close_together, enter_namespace, pidfd_send_signal, set_rlimit, set_undumpable, wait,
+};
 use crate::sys::sched::set_affinity;
 use crate::sys::{Named, SysError};
 use crate::trace;
@@ -123,7 +125,7 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
         namespaces &= !Kind::User.flag();
     }
     let (cgroup, tasks) = open_cgroup(record, request.cgroup.as_ref(), pid)?;
-    let (channel, theirs) = Channel::pair()?;
+    let (theirs, channel) = Channel::pair()?;
     let root = (namespaces & Kind::Mount.flag() == 0).then(|| open_root(pid)).transpose()?;
     let mut joining = Joining {
         id: &record.id,
@@ -139,7 +141,8 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
         listen_fds: request.listen_fds,
     };
     // A path by a pid is init's only as long as init lives.
-    if container.init()?.is_none() {
+    let by_pid = joining.root.is_some() || base.namespaces & Kind::User.flag() != 0;
+    if by_pid && container.init()?.is_none() {
         bail!(STOPPED);
     }
     // Ours too, as config.md has it: on v2 the child is born in the container's cgroup.
@@ -155,7 +158,8 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
     } else {
         directly(&mut joining, &into, namespaces & Kind::Pid.flag() != 0)?
     };
-    drop(joining);
+    let Joining { wire, tasks, console, root, .. } = joining;
+    close_together(tasks.into_iter().chain(into.cgroup).chain([wire.into()]).chain(console).chain(root).collect());
     let mut joined = Joined { child: Some(child), channel, watch, bell: None, record, process, pid_file: None };
     trace::span("wait for the process", || joined.until_ready())?;
     joined.share_resctrl()?;

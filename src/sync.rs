@@ -107,7 +107,7 @@ const MAX_PACKET: usize = 1 + 4096 * 8;
 pub struct Channel(OwnedFd);
 
 impl Channel {
-    /// Both ends, the parent's first.
+    /// Both ends.
     pub fn pair() -> Result<(Self, Self)> {
         let (parent, child) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).context("socketpair")?;
@@ -188,6 +188,12 @@ pub fn parse_failure(body: &[u8]) -> (String, String) {
     match text.split_once('\0') {
         Some((phase, text)) => (phase.to_owned(), text.to_owned()),
         None => (String::new(), text.into_owned()),
+    }
+}
+
+impl From<Channel> for OwnedFd {
+    fn from(channel: Channel) -> Self {
+        channel.0
     }
 }
 

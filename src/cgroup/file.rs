@@ -15,11 +15,6 @@ pub(super) fn open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
         .map_err(|e| SysError::new(format!("open({path:?})"), e))
 }
 
-pub(super) fn open_at(dir: &impl AsFd, file: &str, flags: OFlag) -> Result<OwnedFd> {
-    again::openat(dir, file, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
-        .map_err(|e| SysError::new(format!("openat({file:?})"), e))
-}
-
 pub(super) fn write(fd: &impl AsFd, value: &str) -> std::result::Result<(), Errno> {
     again::write(fd, value.as_bytes()).map(|_| ())
 }

@@ -74,7 +74,7 @@ impl Cgroup {
 }
 
 pub(super) fn v1_state(path: &Path) -> sys::Result<String> {
-    Ok(file::read(&path.join("freezer.state"))?.trim().to_owned())
+    Ok(file::value(&path.join("freezer.state"))?.trim().to_owned())
 }
 
 /// Whether all stands still. A task that forks while the freezer counts leaves it at FREEZING for good, and reading

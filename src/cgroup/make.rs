@@ -106,9 +106,9 @@ fn v1(dir: &Dir, fresh: bool, plan: &CgroupPlan, init: Option<i32>) -> Result<()
         let given = |file: &str| plan.limits.writes.iter().any(|w| w.controller == "cpuset" && w.file == file);
         for name in ["cpus", "mems"] {
             if !given(&format!("cpuset.{name}")) {
-                inherit(&path, &dir.mount, name)?;
+                inherit(&path, &dir.mount, name, fresh)?;
             } else if let Some(parent) = path.parent().filter(|p| *p != dir.mount) {
-                inherit(parent, &dir.mount, name)?;
+                inherit(parent, &dir.mount, name, false)?;
             }
         }
     }
@@ -137,23 +137,21 @@ pub(super) fn refuse_members(path: &Path) -> Result<()> {
     }
 }
 
-/// Gives a v1 cpuset its parent's list where it has none: joining it would be ENOSPC. What is set is left alone.
-fn inherit(path: &Path, mount: &Path, name: &str) -> sys::Result<String> {
-    let mut file = path.join(format!("cpuset.{name}"));
-    let list = match file::value(&file) {
-        // The hierarchy is mounted with `noprefix`.
-        Err(e) if e.errno == Errno::ENOENT => {
-            file = path.join(name);
-            file::value(&file)?
-        }
-        other => other?,
+/// Gives a v1 cpuset its parent's list where it has none, as a `fresh` one: joining it would be ENOSPC. What is set is
+/// left alone.
+fn inherit(path: &Path, mount: &Path, name: &str, fresh: bool) -> sys::Result<String> {
+    // The second where the hierarchy is mounted with `noprefix`.
+    let [file, unprefixed] = [path.join(format!("cpuset.{name}")), path.join(name)];
+    let either = |call: &dyn Fn(&Path) -> sys::Result<String>| match call(&file) {
+        Err(e) if e.errno == Errno::ENOENT => call(&unprefixed),
+        done => done,
     };
+    let list = if fresh { String::new() } else { either(&file::value)? };
     let Some(parent) = path.parent().filter(|_| list.trim().is_empty() && path != mount) else {
         return Ok(list);
     };
-    let list = inherit(parent, mount, name)?;
-    file::put(&file, list.trim())?;
-    Ok(list)
+    let list = inherit(parent, mount, name, false)?;
+    either(&|file| file::put(file, list.trim()).map(|()| list.clone()))
 }
 
 fn v2(dir: &Dir, plan: &CgroupPlan, init: Option<i32>) -> Result<()> {

@@ -29,7 +29,7 @@ impl Cgroup {
 
     /// Where to look for members: v1's freezer first, since what is frozen there is what must be found. A hybrid
     /// host's v2 side counts too, for a process may be moved out of either.
-    fn registers(&self) -> impl Iterator<Item = PathBuf> {
+    pub(super) fn registers(&self) -> impl Iterator<Item = PathBuf> {
         let v1 = &self.place.v1;
         let first = ["freezer", "devices", "pids", "memory"].iter().find_map(|c| v1.iter().find(|d| d.has(c)));
         first.or(v1.first()).into_iter().chain(&self.place.v2).map(Dir::path)

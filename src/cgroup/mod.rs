@@ -104,11 +104,11 @@ impl Cgroup {
         systemd::Bus::connect(unit.user)?.attach(unit, subgroup, pid)
     }
 
-    /// Refuses a cgroup that holds processes, in runc's words. [`Cgroup::create`] does so too; asked before anything is
-    /// recorded, it makes sure that what a later `delete --force` finds in there is the container's.
+    /// Refuses a cgroup that holds processes, in runc's words. [`Cgroup::create`] does so too, of every hierarchy; asked
+    /// before anything is recorded, it makes sure that what a later `delete --force` finds and kills is the container's,
+    /// and so looks where that one does.
     pub fn refuse_in_use(plan: &CgroupPlan) -> Result<()> {
-        for dir in plan.place.v1.iter().chain(&plan.place.v2) {
-            let path = dir.path();
+        for path in Self::from(plan.place.clone()).registers() {
             if path.exists() {
                 make::refuse_members(&path).with_context(|| format!("linux.cgroupsPath: cgroup {path:?}"))?;
             }
@@ -168,9 +168,10 @@ impl Cgroup {
 
     /// Opens what [`join_self`] and clone3 need.
     pub fn join_fds(&self) -> Result<JoinFds> {
-        let v2 = self.place.v2.as_ref().map(|d| file::open(&d.path(), OFlag::O_PATH | OFlag::O_DIRECTORY));
         let tasks = self.place.v1.iter().map(|d| file::open(&d.path().join("tasks"), OFlag::O_WRONLY));
-        Ok(JoinFds { v2: v2.transpose()?, tasks: tasks.collect::<sys::Result<_>>()? })
+        let tasks = tasks.collect::<sys::Result<_>>()?;
+        let v2 = self.place.v2.as_ref().map(|d| file::open(&d.path(), OFlag::O_PATH | OFlag::O_DIRECTORY));
+        Ok(JoinFds { v2: v2.transpose()?, tasks })
     }
 
     /// The directories: without those that a rootless container had to do without.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use nix::errno::Errno;
@@ -53,7 +53,7 @@ pub(super) fn check(place: &Place, checks: &[Check]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the writes in order, each controller's directory opened once.
+/// Makes the writes in order.
 pub(super) fn all(place: &Place, writes: &[Write]) -> Result<()> {
     for group in writes.chunk_by(|a, b| a.controller == b.controller) {
         let controller = &group[0].controller;
@@ -61,18 +61,18 @@ pub(super) fn all(place: &Place, writes: &[Write]) -> Result<()> {
             let json = &group[0].json;
             bail!("{json}: cannot set {controller} limit: container could not join or create cgroup");
         };
-        let dir = file::open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        let dir = path.as_path();
         let mut last = None;
         let mut again = Vec::new();
         for w in group {
-            match one(&dir, &mut last, &w.file, &w.value) {
+            match one(dir, &mut last, &w.file, &w.value) {
                 Err(Errno::EINVAL) if w.on_error == OnError::RetryLast => again.push(w),
-                other => settle(w, other, &dir, &mut last)?,
+                other => settle(w, other, dir, &mut last)?,
             }
         }
         for w in again {
-            let result = one(&dir, &mut last, &w.file, &w.value);
-            settle(w, result, &dir, &mut last)?;
+            let result = one(dir, &mut last, &w.file, &w.value);
+            settle(w, result, dir, &mut last)?;
         }
     }
     Ok(())
@@ -81,19 +81,19 @@ pub(super) fn all(place: &Place, writes: &[Write]) -> Result<()> {
 /// The file that was written last stays open: device rules are a dozen lines for one file.
 type Last = Option<(String, OwnedFd)>;
 
-fn one(dir: &OwnedFd, last: &mut Last, name: &str, value: &str) -> std::result::Result<(), Errno> {
+fn one(dir: &Path, last: &mut Last, name: &str, value: &str) -> std::result::Result<(), Errno> {
     if let Some((open, fd)) = last
         && open == name
     {
         return file::write(fd, value);
     }
-    let fd = file::open_at(dir, name, OFlag::O_WRONLY).map_err(|e| e.errno)?;
+    let fd = file::open(&dir.join(name), OFlag::O_WRONLY).map_err(|e| e.errno)?;
     let (_, fd) = last.insert((name.to_owned(), fd));
     file::write(fd, value)
 }
 
 /// What the outcome of a write means.
-fn settle(w: &Write, result: std::result::Result<(), Errno>, dir: &OwnedFd, last: &mut Last) -> Result<()> {
+fn settle(w: &Write, result: std::result::Result<(), Errno>, dir: &Path, last: &mut Last) -> Result<()> {
     let Err(errno) = result else { return Ok(()) };
     let (file, value, errno) = match &w.on_error {
         OnError::IgnoreMissing if errno == Errno::ENOENT => return Ok(()),
@@ -110,9 +110,9 @@ fn settle(w: &Write, result: std::result::Result<(), Errno>, dir: &OwnedFd, last
 }
 
 /// What the kernel most likely meant.
-fn hint(w: &Write, errno: Errno, dir: &OwnedFd) -> Option<String> {
+fn hint(w: &Write, errno: Errno, dir: &Path) -> Option<String> {
     let number = |name: &str| {
-        let fd = file::open_at(dir, name, OFlag::O_RDONLY).ok()?;
+        let fd = file::open(&dir.join(name), OFlag::O_RDONLY).ok()?;
         Some(file::read_fd(&fd).ok()?.trim().to_owned())
     };
     let text = match (w.controller.as_str(), w.file.as_str(), errno) {

@@ -25,5 +25,7 @@ pub fn run(args: Create, global: &Global) -> Result<ExitCode> {
     };
     let created = making.trace.of("create", create).with_context(|| format!("create {}", making.id))?;
     global.log.debug(&format!("created {} with init {}", making.id, created.pid));
+    // What is open closes when we end, in a moment.
+    std::mem::forget(created);
     Ok(ExitCode::SUCCESS)
 }

@@ -99,11 +99,12 @@ pub fn run(args: Exec, global: &Global) -> Result<ExitCode> {
 
 fn exec(args: &Exec, global: &Global) -> Result<u8> {
     let container = Container::load(&global.root, &args.id)?;
-    if container.init()?.is_none() {
-        bail!(join::STOPPED);
-    }
     let listen_fds = making::listen_fds();
-    let process = args.compile(&container, listen_fds, global)?;
+    let process = match args.compile(&container, listen_fds, global) {
+        // That comes first; where all is well, `join` says so.
+        Err(_) if container.init()?.is_none() => bail!(join::STOPPED),
+        process => process?,
+    };
     let cgroup = exec::sub_cgroup(&args.cgroup, &container.record.cgroup)?;
     let mut console = console::connect(process.terminal, args.console_socket.as_deref(), args.detach)?;
     let mut ours = None;

@@ -24,14 +24,11 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
     let rootfs = init.rootfs()?;
     let previous = umask(Mode::empty());
     if plan.dev.populate {
-        let mut parents = Parents { rootfs, last: None };
+        let mut parents = Parents { rootfs, last: None, exact: None };
         for node in &plan.dev.nodes {
             make(&mut parents, node).with_context(|| format!("{} ({})", node.at, node.path.display()))?;
         }
         for (path, target) in &plan.dev.links {
-            if path == Path::new("/dev/ptmx") {
-                remove(&mut parents, path)?;
-            }
             if target == Path::new("/proc/kcore") && !target.exists() {
                 continue; // a kernel without it
             }
@@ -40,6 +37,7 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
     }
     if let Some(process) = &plan.process
         && (!plan.rootfs.readonly || plan.namespaces.has(Kind::Mount))
+        && process.cwd != Path::new("/")
     {
         make_working_directory(rootfs, &process.cwd)?;
     }
@@ -67,7 +65,12 @@ fn make_working_directory(rootfs: &Rootfs, cwd: &Path) -> Result<()> {
 struct Parents<'a> {
     rootfs: &'a Rootfs,
     last: Option<(&'a Path, OwnedFd)>,
+    /// What a node that was just made in there came out as, without help.
+    exact: Option<Access>,
 }
+
+/// Mode and owner.
+type Access = (u32, u32, u32);
 
 impl<'a> Parents<'a> {
     /// As [`Rootfs::parent`].
@@ -76,6 +79,7 @@ impl<'a> Parents<'a> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         if self.last.as_ref().is_none_or(|(last, _)| *last != parent) {
             self.last = Some((parent, self.rootfs.directory(parent)?));
+            self.exact = None;
         }
         let (_, fd) = self.last.as_ref().context("internal error: no directory")?;
         Ok((fd.as_fd(), Path::new(name)))
@@ -87,12 +91,21 @@ fn make<'a>(parents: &mut Parents<'a>, node: &'a Node) -> Result<()> {
     if node.bind {
         return bind(rootfs, node);
     }
+    parents.of(&node.path)?;
+    let wanted = (node.mode, node.uid, node.gid);
+    let known = parents.exact == Some(wanted);
     let (parent, name) = parents.of(&node.path)?;
+    let mut made = false;
     match mknod(parent, name, node) {
         // Without CAP_MKNOD over the filesystem (a user namespace around us) the host's node is bound.
         Err(SysError { errno: Errno::EPERM, .. }) if node.kind != NodeKind::Fifo => return bind(rootfs, node),
         Err(SysError { errno: Errno::EEXIST, .. }) => {}
-        result => result?,
+        // The directory has neither a group nor an ACL to give to what is made in it, as another node has shown.
+        Ok(()) if known => return Ok(()),
+        result => {
+            result?;
+            made = true;
+        }
     }
     // From here on by descriptor: the directory may be a volume that another container writes to, and what is looked up
     // twice may be another file the second time.
@@ -111,6 +124,10 @@ fn make<'a>(parents: &mut Parents<'a>, node: &'a Node) -> Result<()> {
         if !is(&found, node) {
             bail!("something else has been put in the place of the device");
         }
+    }
+    if made && is(&found, node) && (found.st_mode & 0o7777, found.st_uid, found.st_gid) == wanted {
+        parents.exact = Some(wanted);
+        return Ok(());
     }
     if (found.st_uid, found.st_gid) != (node.uid, node.gid) {
         let owner = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
@@ -185,19 +202,17 @@ fn kind_bits(kind: NodeKind) -> SFlag {
     }
 }
 
-fn remove<'a>(parents: &mut Parents<'a>, path: &'a Path) -> Result<()> {
-    let (parent, name) = parents.of(path)?;
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::ENOENT) => Ok(()),
-        result => Ok(result.named(|| format!("unlink({path:?})"))?),
-    }
-}
-
-/// Makes the symlink `path` → `target` unless something is there already.
+/// Makes the symlink `path` → `target` unless something is there already. The `ptmx` of the container's own devpts takes the
+/// place of any other.
 fn symlink<'a>(parents: &mut Parents<'a>, path: &'a Path, target: &Path) -> Result<()> {
     let (parent, name) = parents.of(path)?;
-    match symlinkat(target, parent, name) {
-        Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(errno) => Err(SysError::new(format!("symlink({path:?}) in the rootfs"), errno).into()),
+    let link = || symlinkat(target, parent, name).named(|| format!("symlink({path:?}) in the rootfs"));
+    match link() {
+        Err(SysError { errno: Errno::EEXIST, .. }) if path == Path::new("/dev/ptmx") => {
+            unlinkat(parent, name, UnlinkatFlags::NoRemoveDir).named(|| format!("unlink({path:?})"))?;
+            Ok(link()?)
+        }
+        Err(SysError { errno: Errno::EEXIST, .. }) => Ok(()),
+        result => Ok(result?),
     }
 }

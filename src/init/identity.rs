@@ -158,10 +158,11 @@ fn give_stdio(process: &Process) -> Result<()> {
     let stdio = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     for fd in [stdio.0.as_fd(), stdio.1.as_fd(), stdio.2.as_fd()] {
         let Ok(stat) = stat(fd) else { continue }; // closed
+        if stat.st_uid == process.uid {
+            continue;
+        }
         let kind = file_type(&stat);
-        let ours =
-            kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK || (kind == SFlag::S_IFCHR && isatty(fd) == Ok(true));
-        if !ours || stat.st_uid == process.uid {
+        if kind != SFlag::S_IFIFO && kind != SFlag::S_IFSOCK && !(kind == SFlag::S_IFCHR && isatty(fd) == Ok(true)) {
             continue;
         }
         match fchown(fd, Some(Uid::from_raw(process.uid)), Some(Gid::from_raw(stat.st_gid))) {
@@ -240,6 +241,9 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 /// directory of the host that somebody left open (CVE-2024-21626).
 fn enter_directory(cwd: &Path) -> Result<()> {
     chdir(cwd).named(|| format!("chdir({cwd:?})")).context("process.cwd")?;
+    if cwd == Path::new("/") {
+        return Ok(()); // nowhere else
+    }
     let path = current_dir().context("process.cwd")?;
     if !path.starts_with(b"/") && !lacks(Guard::CwdInside) {
         // Back inside before anything else happens.
@@ -261,7 +265,11 @@ fn become_user(process: &Process) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    process::set_keep_capabilities(true)?;
+    let uid = if lacks(Guard::NumericUsers) { named_by_image(process.uid) } else { process.uid };
+    // Who becomes root loses none.
+    if uid != 0 {
+        process::set_keep_capabilities(true)?;
+    }
     let groups = &process.additional_gids;
     match if process.keep_groups { Ok(()) } else { process::set_groups(groups) } {
         // Denied in this user namespace; without groups to add there is nothing lost.
@@ -269,9 +277,10 @@ fn become_user(process: &Process) -> Result<()> {
         result => result.context("process.user.additionalGids")?,
     }
     process::set_gid(process.gid).context("process.user.gid")?;
-    let uid = if lacks(Guard::NumericUsers) { named_by_image(process.uid) } else { process.uid };
     process::set_uid(uid).context("process.user.uid")?;
-    process::set_keep_capabilities(false)?;
+    if uid != 0 {
+        process::set_keep_capabilities(false)?;
+    }
     set_capabilities(sets)?;
     // Changing ids has made us dumpable or not as fs.suid_dumpable says.
     Ok(process::set_undumpable()?)
@@ -281,7 +290,10 @@ fn become_user(process: &Process) -> Result<()> {
 fn set_capabilities(sets: &Capabilities) -> Result<()> {
     process::set_capabilities(sets.effective, sets.permitted, sets.inheritable)
         .context("process.capabilities (hint: a capability that the runtime itself lacks cannot be given)")?;
-    process::clear_ambient()?;
+    // An ambient capability goes by itself where the same bit leaves either of these (capabilities(7)).
+    if sets.permitted & sets.inheritable != 0 {
+        process::clear_ambient()?;
+    }
     for capability in (0..=CAPABILITIES).filter(|capability| sets.ambient & 1 << capability != 0) {
         process::raise_ambient(capability)
             .context("process.capabilities.ambient (hint: ambient needs the same bit in permitted and inheritable)")?;

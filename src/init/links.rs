@@ -32,11 +32,15 @@ pub fn source(init: &mut Init<'_>, mount: &Mount, source: &Path, recursive: bool
     Ok(Some(clone_tree_of(found.as_fd(), recursive)?))
 }
 
-/// What the bind goes over, made if there is nothing.
-pub fn target(rootfs: &Rootfs, mount: &Mount, directory: bool) -> Result<OwnedFd> {
-    match (mount.links.cover_destination, directory) {
-        (true, _) => rootfs.itself(&mount.destination, directory),
-        (false, true) => rootfs.directory(&mount.destination),
-        (false, false) => rootfs.file(&mount.destination),
+/// What the bind goes over, made if there is nothing: a directory for a directory.
+pub fn target(rootfs: &Rootfs, mount: &Mount, is_directory: impl FnOnce() -> Result<bool>) -> Result<OwnedFd> {
+    if mount.links.cover_destination {
+        return rootfs.itself(&mount.destination, is_directory()?);
+    }
+    // Usually there is something, and the kernel knows by itself whether one can cover the other.
+    match rootfs.find(&mount.destination)? {
+        Some(found) => Ok(found),
+        None if is_directory()? => rootfs.directory(&mount.destination),
+        None => rootfs.file(&mount.destination),
     }
 }

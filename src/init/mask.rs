@@ -8,7 +8,7 @@ use nix::sys::stat::{SFlag, makedev};
 
 use super::Init;
 use crate::safe::rootfs::{file_type, stat};
-use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, clone_tree_of, set_attributes};
+use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_read_only, clone_tree_of, set_attributes};
 use crate::sys::process::Spent;
 use crate::weak::{Guard, lacks};
 
@@ -22,6 +22,7 @@ pub fn apply(init: &mut Init<'_>) -> Result<()> {
     for path in &plan.masked_paths {
         mask(init, path, &mut covers, &mut spent).with_context(|| format!("linux.maskedPaths ({})", path.display()))?;
     }
+    spent.put(covers.file.into_iter().chain(covers.directory));
     Ok(())
 }
 
@@ -80,12 +81,11 @@ fn empty_directory() -> Result<OwnedFd> {
 
 /// The host's `/dev/null` as a tree, certain to be the null device: the container's own may be anything (CVE-2025-31133).
 fn null() -> Result<OwnedFd> {
-    let tree = clone_tree(Path::new("/dev/null"), false)?;
+    // A device can be written to through a read-only mount all the same, but not chowned: the node is the host's.
+    let tree = clone_read_only(Path::new("/dev/null"))?;
     let stat = stat(tree.as_fd())?;
     if file_type(&stat) != SFlag::S_IFCHR || stat.st_rdev != makedev(1, 3) {
         bail!("the host's /dev/null is not the null device");
     }
-    // A device can be written to through a read-only mount all the same, but not chowned: the node is the host's.
-    set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
     Ok(tree)
 }

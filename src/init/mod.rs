@@ -1,6 +1,7 @@
 //! The child's half: walks the Plan from a fresh clone to execve(2). [`PHASES`] is the sequence; `oarlock plan` prints
 //! the same list. Nothing here parses or decides; what fails here, fails because of the kernel.
 
+mod at_once;
 mod cgroup_mount;
 pub mod console;
 pub mod copy_up;
@@ -77,6 +78,14 @@ impl Trees {
         };
         brought.into_iter().flat_map(|(root, binds)| root.iter().chain(binds))
     }
+
+    fn into_fds(self) -> impl Iterator<Item = OwnedFd> {
+        let brought = match self {
+            Self::Brought { root, binds } => Some((root, binds)),
+            _ => None,
+        };
+        brought.into_iter().flat_map(|(root, binds)| root.into_iter().chain(binds))
+    }
 }
 
 /// What the child gets from its parent, besides the Plan.
@@ -99,6 +108,16 @@ pub struct Inherited {
 }
 
 impl Inherited {
+    /// All of its descriptors, for the parent to close together: the child has its own of each.
+    pub fn into_fds(self) -> Vec<OwnedFd> {
+        let hooks::Output { stdout, stderr } = self.hook_output;
+        let mut fds = vec![self.exec_fifo, self.exec_log, self.wire.into()];
+        fds.extend(self.cgroup_tasks.into_iter().chain(self.trees.into_fds()));
+        fds.extend(self.join.into_iter().map(|(_, fd)| fd));
+        fds.extend(self.console.into_iter().chain(stdout).chain(stderr));
+        fds
+    }
+
     /// Closes what the clone has copied from the parent and is not meant for the child.
     fn close_others(&self) -> sys::Result<()> {
         let mut own = vec![self.wire.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];

@@ -9,8 +9,8 @@ use nix::sys::stat::SFlag;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::fchdir;
 
-use super::{Init, cgroup_mount, copy_up, links, pivot};
-use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, is_emulated};
+use super::{Init, Trees, at_once, cgroup_mount, copy_up, links, pivot};
+use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, Propagation, is_emulated};
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sync;
 use crate::sys::Named;
@@ -40,12 +40,15 @@ fn one(init: &mut Init<'_>, mount: &Mount, spent: &mut Spent) -> Result<()> {
     match &mount.kind {
         MountKind::Bind { source, recursive } => {
             let Some(tree) = links::source(init, mount, source, *recursive)? else { return Ok(()) };
-            let is_directory = file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR;
+            let is_directory = || Ok(file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR);
             let rootfs = init.rootfs()?;
             let target = links::target(rootfs, mount, is_directory)?;
             check_proc(rootfs, target.as_fd(), mount, Some(tree.as_fd()))?;
             map_ids(init, mount, &tree)?;
-            finish(&tree, mount, now(mount))?;
+            attributes(&tree, mount, now(mount))?;
+            // The parent has made it private, if that is what it has brought.
+            let done = mount.becomes_private() && matches!(init.inherited.trees, Trees::Brought { .. });
+            propagate(&tree, &mount.propagation[usize::from(done)..])?;
             attach(tree.as_fd(), target.as_fd())?;
             spent.put([tree, target]);
         }
@@ -54,6 +57,10 @@ fn one(init: &mut Init<'_>, mount: &Mount, spent: &mut Spent) -> Result<()> {
             check_proc(init.rootfs()?, target.as_fd(), mount, None)?;
             let params = with_default_mode(fstype, params, target.as_fd())?;
             let source = source.as_deref();
+            if flags.is_empty() && at_once::mount(mount, fstype, source, &params, target.as_fd()) {
+                spent.put([target]);
+                return Ok(());
+            }
             let tree = match (filesystem(fstype, source, flags, &params, now(mount).set), mount.fallback) {
                 (Err(error), Some(path)) if is_refusal(&error) => hosts_own(init, mount, path)?,
                 (Ok(Some(tree)), _) => tree,
@@ -73,7 +80,7 @@ fn one(init: &mut Init<'_>, mount: &Mount, spent: &mut Spent) -> Result<()> {
         MountKind::CgroupV1 { hierarchies, links } => {
             let target = init.rootfs()?.directory(&mount.destination)?;
             let tree = cgroup_mount::mount(hierarchies, links, mount.attrs.set, target.as_fd())?;
-            finish(&tree, mount, AttrChange::default())?;
+            finish(&tree, mount, AttrChange { set: now(mount).set & MOUNT_ATTR_RDONLY, clear: 0 })?;
             spent.put([tree, target]);
         }
         MountKind::Remount { flags, params } => return remount(init.rootfs()?, mount, flags, params),
@@ -95,7 +102,7 @@ fn hosts_own(init: &mut Init<'_>, mount: &Mount, path: &str) -> Result<OwnedFd> 
 }
 
 /// The attributes to set while mounting: all, or all but read-only.
-fn now(mount: &Mount) -> AttrChange {
+pub(super) fn now(mount: &Mount) -> AttrChange {
     let late = if mount.readonly_late { MOUNT_ATTR_RDONLY } else { 0 };
     AttrChange { set: mount.attrs.set & !late, clear: mount.attrs.clear }
 }
@@ -111,13 +118,22 @@ fn map_ids(init: &mut Init<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
 
 /// Attributes and propagation of the detached tree, before anyone can see it.
 pub fn finish(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
+    attributes(tree, mount, attrs)?;
+    propagate(tree, &mount.propagation)
+}
+
+fn attributes(tree: &OwnedFd, mount: &Mount, attrs: AttrChange) -> Result<()> {
     if attrs != AttrChange::default() {
         set_attributes(tree.as_fd(), attrs.set, attrs.clear, false)?;
     }
     if mount.recursive_attrs != AttrChange::default() {
         set_attributes(tree.as_fd(), mount.recursive_attrs.set, mount.recursive_attrs.clear, true)?;
     }
-    for propagation in &mount.propagation {
+    Ok(())
+}
+
+fn propagate(tree: &OwnedFd, changes: &[Propagation]) -> Result<()> {
+    for propagation in changes {
         set_propagation(tree.as_fd(), propagation.kind, propagation.recursive)?;
     }
     Ok(())

@@ -16,7 +16,9 @@ use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::Rootfs;
 use crate::sync;
 use crate::sys::again::{open, openat};
-use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach as attach_tree, clone_tree, set_attributes, set_propagation};
+use crate::sys::mount::{
+    MOUNT_ATTR_RDONLY, attach as attach_tree, attach_at, clone_tree, set_attributes, set_propagation,
+};
 use crate::sys::{Named, SysError, mount_id};
 use crate::weak::{Guard, lacks};
 
@@ -37,8 +39,7 @@ pub fn attach(init: &mut Init<'_>) -> Result<()> {
         Trees::Host => return over_itself(init),
         Trees::Brought { root, .. } => {
             let tree = root.take().context("internal error: no rootfs was brought")?;
-            let target = open("/mnt", DIRECTORY, Mode::empty()).named(|| "open(\"/mnt\")".to_owned())?;
-            attach_tree(tree.as_fd(), target.as_fd()).context("root.path")?;
+            attach_at(tree.as_fd(), c"/mnt").context("root.path")?;
             tree
         }
         Trees::Placed { root, .. } => {

@@ -1,6 +1,6 @@
 //! The child's end of the wire to its parent, and the seccomp filter that may come over it before its turn.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Result, bail};
 
@@ -88,6 +88,12 @@ impl Wire {
             let _ = channel.send(Kind::Failed, &failure("internal error", &info.to_string()));
             exit_now(1);
         }));
+    }
+}
+
+impl From<Wire> for OwnedFd {
+    fn from(wire: Wire) -> Self {
+        wire.channel.into()
     }
 }
 

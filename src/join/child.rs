@@ -21,7 +21,7 @@ use crate::safe::rootfs::Rootfs;
 use crate::sync::Kind as Packet;
 use crate::sys::Named;
 use crate::sys::again::open;
-use crate::sys::process::{close_all_but, exit_now, set_name, set_undumpable};
+use crate::sys::process::{close_all_but, close_together, exit_now, set_name, set_undumpable};
 use crate::sys::sched::set_affinity;
 use crate::trace;
 
@@ -61,7 +61,9 @@ impl Joining<'_> {
     fn live(&mut self) -> Result<Infallible> {
         self.keep([self.init.as_raw_fd()].into_iter().chain(self.own_fds()).chain(trace::fd()).collect())?;
         self.wire.report_panics();
-        join_self(&std::mem::take(&mut self.tasks))?;
+        let tasks = std::mem::take(&mut self.tasks);
+        join_self(&tasks)?;
+        close_together(tasks);
         self.choose_processors()?;
         if let Some(score) = self.process.oom_score_adj {
             self.adjust_oom_score(score)?;

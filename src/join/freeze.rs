@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use crate::cgroup::layout::Layout;
 use crate::plan::cgroup::{Dir, Place};
 use crate::sys::again::{open, pread};
-use crate::sys::{Named, SysError};
+use crate::sys::{Named, SysError, read_line};
 
 /// How long a join may take before it is worth an inotify instance, which costs as much as the join itself (its release
 /// waits for an SRCU grace period). Milliseconds.
@@ -77,8 +77,7 @@ impl Watch {
                     Some(Err(errno)) => return Err(SysError::new("read(inotify)", errno).into()),
                 }
                 // Gone with the container: that is for others to notice.
-                Ok(std::fs::read_to_string(dir.path().join("freezer.state"))
-                    .is_ok_and(|state| state.trim() != "THAWED"))
+                Ok(read_line(dir.path().join("freezer.state")).is_ok_and(|state| state.trim() != "THAWED"))
             }
             Self::V2 { events, freeze } => {
                 let mut text = [0; 256];
@@ -86,7 +85,7 @@ impl Watch {
                     Ok(n) => String::from_utf8_lossy(&text[..n]).lines().any(|line| line == "frozen 1"),
                     Err(_) => false,
                 };
-                Ok(frozen || std::fs::read_to_string(freeze).is_ok_and(|freeze| freeze.trim() == "1"))
+                Ok(frozen || read_line(freeze).is_ok_and(|freeze| freeze.trim() == "1"))
             }
         }
     }

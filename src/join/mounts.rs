@@ -228,7 +228,7 @@ fn put(rootfs: &Rootfs, mount: &Mount, source: Source) -> Result<()> {
     let tree = match source {
         Source::Link(target) => return rootfs.exact_symlink(&mount.destination, &target).context("copy-symlink"),
         Source::Tree(tree) => {
-            let target = links::target(rootfs, mount, is_directory(&tree)?)?;
+            let target = links::target(rootfs, mount, || is_directory(&tree))?;
             making::check_proc(rootfs, target.as_fd(), mount, Some(tree.as_fd()))?;
             return Ok(attach(tree.as_fd(), target.as_fd())?);
         }

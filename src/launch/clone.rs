@@ -119,7 +119,7 @@ pub fn start(
             match clone(flags, cgroup.as_ref().map(AsFd::as_fd))? {
                 Cloned::Child => init::run(plan, inherited),
                 Cloned::Parent { pid, pidfd } => {
-                    close_together(inherited.cgroup_tasks);
+                    close_together(inherited.into_fds().into_iter().chain(cgroup).collect());
                     Ok(Child { pid, pidfd })
                 }
             }

@@ -129,6 +129,8 @@ impl Making<'_> {
         if self.request.notify {
             notify::make_directory(dir)?;
         }
+        // Before what the child keeps besides its end: that is a row of numbers then, closed by few calls.
+        let (channel, theirs) = Channel::pair()?;
         let (exec_fifo, exec_log) = dir.make_start_files()?;
         let cgroup = self.cgroup.insert(trace::span("cgroup", || Cgroup::create(&plan.cgroup))?);
         // Without the hierarchies that could be done without.
@@ -137,7 +139,6 @@ impl Making<'_> {
             resctrl.make()?;
         }
         let fds = cgroup.join_fds()?;
-        let (channel, theirs) = Channel::pair()?;
         let inherited = Inherited {
             wire: Wire::new(theirs, None),
             trees: Trees::Host,

@@ -8,7 +8,6 @@
 //! STATE_ROOT/.pin` takes it away; the next container makes another.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -30,8 +29,8 @@ use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::{file_type, stat};
 use crate::sys::again::{open, openat, read};
 use crate::sys::mount::{
-    FsContext, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, attach, clone_tree, clone_tree_of,
-    set_propagation,
+    FsContext, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, attach, clone_tree, clone_tree_as,
+    clone_tree_of, set_propagation,
 };
 use crate::sys::process::{Cloned, clone, enter_namespace, exit_now, lock, wait};
 use crate::sys::{Named, SysError, mount_id, namespace_owner, namespace_type};
@@ -124,17 +123,13 @@ fn place_for(tree: &OwnedFd, number: usize) -> Result<(PathBuf, OwnedFd)> {
 fn bring(plan: &Plan) -> Result<Brought> {
     // As if it had been set on all of the host's mounts before, and these were cloned then.
     let kind = plan.rootfs.propagation.kind;
-    let tree = |path: &Path, recursive| -> Result<OwnedFd> {
-        let tree = clone_tree(path, recursive)?;
-        set_propagation(tree.as_fd(), kind, true)?;
-        Ok(tree)
-    };
-    let root = tree(&plan.rootfs.path, true).context("root.path")?;
+    let root = clone_tree_as(&plan.rootfs.path, true, kind).context("root.path")?;
     let mut binds = VecDeque::new();
     for mount in &plan.mounts {
         if let MountKind::Bind { source, recursive } = &mount.kind {
             let at = || format!("{} ({})", mount.at, mount.destination.display());
-            binds.push_back(tree(source, *recursive).with_context(at)?);
+            let kind = if mount.becomes_private() { libc::MS_PRIVATE } else { kind };
+            binds.push_back(clone_tree_as(source, *recursive, kind).with_context(at)?);
         }
     }
     Ok(Brought { root, binds })
@@ -154,8 +149,8 @@ fn find(root: &Path) -> Result<OwnedFd> {
     if !is_namespace || u64::from(namespace_type(fd.as_fd())?) != Kind::Mount.flag() {
         bail!("{} is no mount namespace", path.display());
     }
-    let ours = File::open("/proc/self/ns/user").named(|| "open(\"/proc/self/ns/user\")".to_owned())?;
-    let (ours, owner) = (stat(ours.as_fd())?, stat(namespace_owner(fd.as_fd())?.as_fd())?);
+    let ours = nix::sys::stat::stat("/proc/self/ns/user").named(|| "stat(\"/proc/self/ns/user\")".to_owned())?;
+    let owner = stat(namespace_owner(fd.as_fd())?.as_fd())?;
     if (ours.st_dev, ours.st_ino) != (owner.st_dev, owner.st_ino) {
         bail!("{} belongs to another user namespace", path.display());
     }

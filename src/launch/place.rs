@@ -11,7 +11,7 @@ use nix::unistd::{chroot, fchdir};
 use crate::plan::namespaces::Kind;
 use crate::sys::Named;
 use crate::sys::again::open;
-use crate::sys::process::enter_namespace;
+use crate::sys::process::{close_together, enter_namespace};
 
 /// Marks the error of a process that could not go back to where it was: what it has made of the host is out of its reach.
 #[derive(Debug)]
@@ -43,7 +43,9 @@ impl Place {
     /// # Errors
     /// [`Astray`].
     pub fn return_to(self) -> Result<()> {
-        self.go().context(Astray)
+        self.go().context(Astray)?;
+        close_together(vec![self.namespace, self.root, self.cwd]);
+        Ok(())
     }
 
     fn go(&self) -> Result<()> {

@@ -53,7 +53,7 @@ pub fn until_ready(
         // Beside the child's mounts, when it has to be compiled.
         let bpf = trace::span("seccomp", || seccomp::bpf(root, filter))?;
         sent = unless_it_is_gone(channel.send(sync::Kind::Seccomp, &bpf))?;
-        dir.write(SECCOMP, &bpf)?;
+        dir.write_new(SECCOMP, &bpf)?;
     }
     let mut id_maps = idmap::Holders::default();
     loop {

@@ -80,6 +80,13 @@ pub struct Mount {
 }
 
 /// What becomes of a symlink at either end of a bind, by options that are crun's; else it is followed.
+impl Mount {
+    /// Whether all of it is to be private from the start: then it need not be anything else before.
+    pub fn becomes_private(&self) -> bool {
+        self.propagation.first().is_some_and(|first| first.kind == libc::MS_PRIVATE && first.recursive)
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Links {
@@ -217,6 +224,13 @@ pub fn compile(
             return Err(needs_mount_namespace("NOTIFY_SOCKET"));
         }
         mounts.push(notify(&options.state_dir));
+    }
+    for i in 0..mounts.len() {
+        let (mount, later) = (&mounts[i], &mounts[i + 1..]);
+        let filled = later.iter().any(|other| other.destination.starts_with(&mount.destination));
+        if matches!(mount.kind, MountKind::CgroupV1 { .. }) && !filled {
+            mounts[i].readonly_late = false;
+        }
     }
     Ok(mounts)
 }

@@ -73,34 +73,21 @@ impl Rootfs {
     /// The directory `path`, made with its parents (mode 0755) where missing.
     pub fn directory(&self, path: &Path) -> Result<OwnedFd> {
         let call = || format!("mkdir({path:?}) in the rootfs");
-        match self.resolve(path, OFlag::O_DIRECTORY, 0) {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => {}
-            Err(error) if is_no_directory(&error) => return Err(SysError::new(call(), Errno::ENOTDIR).into()),
-            Err(error) => return Err(error),
-        }
-        let fd = self.make_missing(path, MAX_LINKS, &|parent, name| match mkdirat(
-            parent,
-            name,
-            Mode::from_bits_truncate(0o755),
-        ) {
-            Ok(()) | Err(Errno::EEXIST) => {
-                let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                openat(parent, name, flags, Mode::empty()).named(|| format!("open({path:?}) in the rootfs"))
-            }
-            Err(errno) => Err(SysError::new(call(), errno)),
-        })?;
-        // What a dangling symlink named has been made as one, or was there as something else.
-        match file_type(&stat(fd.as_fd())?) {
-            SFlag::S_IFDIR => Ok(fd),
-            _ => Err(SysError::new(call(), Errno::ENOTDIR).into()),
+        let made = self.make(path, OFlag::O_DIRECTORY, MAX_LINKS, &|parent, name| {
+            mkdirat(parent, name, Mode::from_bits_truncate(0o755)).named(call)?;
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            openat(parent, name, flags, Mode::empty()).named(|| format!("open({path:?}) in the rootfs"))
+        });
+        match made {
+            Err(error) if is_no_directory(&error) => Err(SysError::new(call(), Errno::ENOTDIR).into()),
+            made => made,
         }
     }
 
     /// What is at `path`, whatever it is; an empty file (mode 0644) is made there if nothing is.
     pub fn file(&self, path: &Path) -> Result<OwnedFd> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        self.make(path, MAX_LINKS, &|parent, name| {
+        self.make(path, OFlag::empty(), MAX_LINKS, &|parent, name| {
             openat(parent, name, flags, Mode::from_bits_truncate(0o644))
                 .named(|| format!("create({path:?}) in the rootfs"))
         })
@@ -125,30 +112,27 @@ impl Rootfs {
     fn make(
         &self,
         path: &Path,
+        flags: OFlag,
         links: u32,
         make: &dyn Fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, SysError>,
     ) -> Result<OwnedFd> {
-        match self.find(path)? {
-            Some(fd) => Ok(fd),
-            None => self.make_missing(path, links, make),
+        if let Some(fd) = self.resolve(path, flags, 0)? {
+            return Ok(fd);
         }
-    }
-
-    fn make_missing(
-        &self,
-        path: &Path,
-        links: u32,
-        make: &dyn Fn(BorrowedFd<'_>, &Path) -> Result<OwnedFd, SysError>,
-    ) -> Result<OwnedFd> {
         let (parent, name) = self.parent(path)?;
+        let error = match make(parent.as_fd(), name) {
+            Err(error) if error.errno == Errno::EEXIST => error,
+            made => return Ok(made?),
+        };
         match readlinkat(&parent, name) {
             Ok(_) if links == 0 => Err(SysError::new(format!("open({path:?}) in the rootfs"), Errno::ELOOP).into()),
             Ok(target) => {
                 let target = self.path_of(parent.as_fd())?.join(target);
                 let target = crate::plan::normalise(&target).context("internal error: a relative path")?;
-                self.make(&target, links - 1, make)
+                self.make(&target, flags, links - 1, make)
             }
-            Err(_) => Ok(make(parent.as_fd(), name)?),
+            // Somebody has just made it.
+            Err(_) => self.resolve(path, flags, 0)?.ok_or_else(|| error.into()),
         }
     }
 

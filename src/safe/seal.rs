@@ -15,10 +15,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use crate::sys::Named;
 use crate::sys::again::open;
-use crate::sys::mount::{MOUNT_ATTR_RDONLY, clone_tree, set_attributes};
+use crate::sys::mount::clone_read_only;
 use crate::sys::process::reexec;
-use crate::sys::{Named, SysError};
 use crate::weak::{Guard, KEPT_SEAL, lacks};
 
 /// argv[0] of the second start.
@@ -38,7 +38,7 @@ pub fn ensure() -> Result<()> {
     if again {
         bail!("cannot protect {SELF}: still writable after starting from a sealed copy");
     }
-    let image = match read_only_mount() {
+    let image = match clone_read_only(SELF.as_ref()) {
         Ok(image) => image,
         // Without CAP_SYS_ADMIN there are no mounts: copy.
         Err(_) => sealed_copy().context("cannot protect the runtime's own binary by a sealed copy")?,
@@ -60,12 +60,6 @@ fn is_sealed(again: bool) -> Result<bool> {
     let exe = open(SELF, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).named(|| format!("open({SELF:?})"))?;
     let seals = fcntl(&exe, FcntlArg::F_GET_SEALS).unwrap_or(0);
     Ok(SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE))
-}
-
-fn read_only_mount() -> Result<OwnedFd, SysError> {
-    let tree = clone_tree(SELF.as_ref(), false)?;
-    set_attributes(tree.as_fd(), MOUNT_ATTR_RDONLY, 0, false)?;
-    Ok(tree)
 }
 
 fn sealed_copy() -> Result<OwnedFd> {

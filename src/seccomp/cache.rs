@@ -8,14 +8,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag};
-use nix::sys::stat::{FileStat, Mode, fstat, mkdirat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::names::library_version;
 use crate::plan::seccomp::Program;
-use crate::sys::again::{openat, read_dir};
+use crate::sys::again::{self, openat, read_dir};
+use crate::sys::openat2::{RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2};
 use crate::sys::publish::publish;
+use crate::sys::seccomp::{INSTRUCTION, MAX_INSTRUCTIONS};
 
 /// The directories below the state root.
 const DIRECTORIES: [&str; 2] = [".cache", "seccomp"];
@@ -55,12 +57,23 @@ impl Key {
 
 /// The BPF of `key`, if the cache below the state root `root` has it and nobody but us can have put it there.
 pub(super) fn load(root: &Path, key: &Key) -> Option<Vec<u8>> {
-    let mut dir = open_root(root).ok()?;
-    for name in DIRECTORIES {
-        dir = open_ours(&dir, name, OFlag::O_DIRECTORY, Mode::empty())?;
-    }
-    let file = open_ours(&dir, &key.name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty())?;
-    decode(crate::sys::read_all(file.as_fd()).ok()?, key)
+    let [cache, below] = DIRECTORIES;
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let dir = openat(AT_FDCWD, &root.join(cache), flags, Mode::empty()).ok()?;
+    let uid = geteuid().as_raw();
+    let is_ours = |stat: &FileStat, mode| is_of(uid, stat, mode).then_some(());
+    // Nobody but us changes what is below a directory that is ours alone: what is seen there by name stays so.
+    is_ours(&fstat(&dir).ok()?, libc::S_IFDIR | 0o700)?;
+    is_ours(&fstatat(&dir, below, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?, libc::S_IFDIR | 0o700)?;
+    let path = Path::new(below).join(&key.name);
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let file = openat2(dir.as_fd(), &path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS).ok()?;
+    let stat = fstat(&file).ok()?;
+    let size = HEADER + key.bytes.len()..=HEADER + key.bytes.len() + MAX_INSTRUCTIONS * INSTRUCTION;
+    let length = usize::try_from(stat.st_size).ok().filter(|length| size.contains(length))?;
+    let mut content = vec![0; length];
+    is_ours(&stat, libc::S_IFREG | 0o600)?;
+    (again::read(&file, &mut content) == Ok(length)).then(|| decode(content, key))?
 }
 
 /// Keeps `bpf` under `key` below the state root `root`, in place of whatever is there. Readers see the old entry or
@@ -90,9 +103,12 @@ fn open_root(root: &Path) -> nix::Result<OwnedFd> {
 fn open_ours(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> Option<OwnedFd> {
     let fd = openat(dir, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, mode).ok()?;
     let wanted = if flags.contains(OFlag::O_DIRECTORY) { libc::S_IFDIR | 0o700 } else { libc::S_IFREG | 0o600 };
-    let FileStat { st_mode, st_uid, .. } = fstat(&fd).ok()?;
+    is_of(geteuid().as_raw(), &fstat(&fd).ok()?, wanted).then_some(fd)
+}
+
+fn is_of(uid: u32, stat: &FileStat, mode: libc::mode_t) -> bool {
     // Set-gid is inherited by directories and gives no right here.
-    (st_mode & (libc::S_IFMT | 0o777) == wanted && st_uid == geteuid().as_raw()).then_some(fd)
+    stat.st_mode & (libc::S_IFMT | 0o777) == mode && stat.st_uid == uid
 }
 
 /// Empties the cache if it is full.

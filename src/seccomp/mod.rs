@@ -24,11 +24,12 @@ pub fn bpf(root: &Path, filter: &Filter) -> Result<Vec<u8>> {
     if let Some(raw) = &filter.raw {
         return Ok(raw.clone());
     }
-    check(filter)?;
+    check_flags(filter)?;
     let key = cache::Key::of(&filter.program);
     if let Some(bpf) = key.as_ref().and_then(|key| cache::load(root, key)) {
         return Ok(bpf);
     }
+    check_actions(filter)?;
     let bpf = compile::compile(&filter.program)?;
     if let Some(key) = key {
         // The next container compiles it again then, and that is all.
@@ -37,13 +38,24 @@ pub fn bpf(root: &Path, filter: &Filter) -> Result<Vec<u8>> {
     Ok(bpf)
 }
 
-/// Refuses what the running kernel does not have, by name: it would refuse flags without a word, and take an unknown
-/// action for a killing one.
-fn check(filter: &Filter) -> Result<(), InputError> {
-    let missing = |at: String, what: String| Err(InputError::new(at, format!("this kernel has no {what}")));
-    if let Some(row) = names::FLAGS.iter().find(|row| filter.flags & row.bit != 0 && !kernel::flag_available(row.bit)) {
-        return missing("linux.seccomp.flags".into(), row.flag.to_string());
+fn missing(at: String, what: String) -> Result<(), InputError> {
+    Err(InputError::new(at, format!("this kernel has no {what}")))
+}
+
+/// Refuses flags that the running kernel does not have, by name: it would do so without a word.
+fn check_flags(filter: &Filter) -> Result<(), InputError> {
+    // Older than system calls without which nothing here works: mount_setattr(2) came with Linux 5.12, these by 4.17.
+    const OLD: u32 = kernel::FLAG_TSYNC | kernel::FLAG_LOG | kernel::FLAG_SPEC_ALLOW;
+    let asked = filter.flags & !OLD;
+    match names::FLAGS.iter().find(|row| asked & row.bit != 0 && !kernel::flag_available(row.bit)) {
+        Some(row) => missing("linux.seccomp.flags".into(), row.flag.to_string()),
+        None => Ok(()),
     }
+}
+
+/// Refuses actions that the running kernel does not have, by name: it would take them for killing ones. What is in the cache
+/// has been looked at when it was compiled.
+fn check_actions(filter: &Filter) -> Result<(), InputError> {
     let program = &filter.program;
     let rules = program.rules.iter().enumerate();
     let actions = rules.map(|(i, rule)| (Some(i), rule.action));

@@ -10,7 +10,7 @@
 //! ```
 
 use std::fs::{DirBuilder, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -45,23 +45,22 @@ impl Dir {
     /// `container with given ID already exists` (runc's words).
     pub fn create(root: &Path, id: &str, sticky_root: bool) -> Result<Self> {
         // 0711: others may reach what they know the name of, such as the notify socket, but not look around.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o711)
-            .create(root)
-            .named(|| format!("mkdir({root:?})"))
-            .context("--root")?;
+        let mkdir = |path: &Path, parents| DirBuilder::new().recursive(parents).mode(0o711).create(path);
+        let path = root.join(id);
+        let mut made = mkdir(&path, false);
+        // The state root of a host's first container.
+        if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            mkdir(root, true).named(|| format!("mkdir({root:?})")).context("--root")?;
+            made = mkdir(&path, false);
+        }
+        match made {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!("container with given ID already exists"),
+            result => result.named(|| format!("mkdir({path:?})")).context("--root")?,
+        }
         if sticky_root {
             // Or systemd-tmpfiles would clean up below $XDG_RUNTIME_DIR.
             let mode = Permissions::from_mode(0o1700);
             std::fs::set_permissions(root, mode).named(|| format!("chmod({root:?}, 1700)"))?;
-        }
-        let path = root.join(id);
-        match DirBuilder::new().mode(0o711).create(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                bail!("container with given ID already exists");
-            }
-            result => result.named(|| format!("mkdir({path:?})"))?,
         }
         let fd = open(&path, DIRECTORY, Mode::empty()).named(|| format!("open({path:?})"))?;
         let mut dir = Self { path, fd };
@@ -121,6 +120,15 @@ impl Dir {
         file.write_all(content).named(|| format!("write({:?})", self.path.join(&temporary)))?;
         renameat(&self.fd, temporary.as_str(), &self.fd, name)
             .named(|| format!("rename({:?})", self.path.join(name)))?;
+        Ok(())
+    }
+
+    /// Writes a file that nobody looks for before the container is on record (mode 0600).
+    pub fn write_new(&self, name: &str, content: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600));
+        let mut file = File::from(file.named(|| format!("open({:?})", self.path.join(name)))?);
+        file.write_all(content).named(|| format!("write({:?})", self.path.join(name)))?;
         Ok(())
     }
 
@@ -191,7 +199,7 @@ impl Dir {
             }
         }
         match std::fs::remove_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => Ok(result.named(|| format!("rmdir({:?})", self.path))?),
         }
     }

@@ -11,7 +11,7 @@ use super::record::InitProcess;
 use super::{Container, Record};
 use crate::safe::rootfs::stat;
 use crate::sys::process::pidfd_open;
-use crate::sys::{Named, SysError, read_text};
+use crate::sys::{Named, SysError, read_line};
 
 /// runtime-spec, State; and `paused`, as runc has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn pidfs_inode(pidfd: BorrowedFd<'_>) -> Result<u64> {
 /// Field 22 of /proc/PID/stat (proc_pid_stat(5)).
 fn start_time(pid: i32) -> Result<u64> {
     let path = format!("/proc/{pid}/stat");
-    let stat = read_text(&path)?;
+    let stat = read_line(&path)?;
     // The name, in parentheses, may hold anything; what follows the last one does not.
     let rest = stat.rsplit_once(") ").map(|(_, rest)| rest);
     rest.and_then(|rest| rest.split(' ').nth(19))

@@ -54,5 +54,17 @@ fn begin() {
     }
     // SAFETY: SIG_IGN is a disposition that signal(2) takes.
     let ignored = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    keep_heap();
     let _ = check(if ignored == libc::SIG_ERR { -1 } else { 0 }, || "signal(SIGPIPE, SIG_IGN)".to_owned());
+}
+
+/// One growth of the heap, and no giving back of what is asked for again a moment later: pages that are never touched cost
+/// nothing, and a command of ours lives for milliseconds.
+fn keep_heap() {
+    const ENOUGH: libc::c_int = 1 << 20;
+    // SAFETY: both parameters take any number; nothing else uses the heap at this time.
+    unsafe {
+        libc::mallopt(libc::M_TOP_PAD, ENOUGH);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 4 * ENOUGH);
+    }
 }

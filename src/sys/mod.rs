@@ -168,13 +168,24 @@ pub fn read_file(path: impl AsRef<std::path::Path>) -> Result<Vec<u8>> {
 /// What is left of an open file.
 pub fn read_all(fd: std::os::fd::BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let mut buffer = [0u8; 4096];
+    let mut buffer = [0u8; 16384];
     loop {
         match again::read(fd, &mut buffer)? {
             0 => return Ok(content),
             n => content.extend_from_slice(&buffer[..n]),
         }
     }
+}
+
+/// A file of the kernel that is one line, which one read(2) gives whole.
+pub fn read_line(path: impl AsRef<std::path::Path>) -> Result<String> {
+    use nix::fcntl::OFlag;
+    let path = path.as_ref();
+    let fd = again::open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
+        .named(|| format!("open({path:?})"))?;
+    let mut buffer = [0u8; 4096];
+    let length = again::read(&fd, &mut buffer).named(|| format!("read({path:?})"))?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
 /// A file of text.

@@ -21,6 +21,7 @@ struct OpenHow {
 // <linux/openat2.h>
 pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
 pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+pub const RESOLVE_BENEATH: u64 = 0x08;
 pub const RESOLVE_IN_ROOT: u64 = 0x10;
 
 /// Opens `path` below `dir` within the bounds of `resolve`; `O_CLOEXEC` is added.
