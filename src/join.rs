@@ -180,7 +180,9 @@ pub fn join<'a>(container: &'a Container, process: &'a Process, mut request: Req
 impl Joined<'_> {
     /// Lets the process become its program; returns when it has.
     pub fn execute(mut self) -> Result<Child> {
-        self.channel.send(sync::Kind::Committed, &[])?;
+        if !sync::unless_gone(self.channel.send(sync::Kind::Committed, &[]))? {
+            return Err(self.died());
+        }
         while let Some(packet) = self.next()? {
             self.serve(packet)?;
         }
@@ -220,7 +222,8 @@ impl Joined<'_> {
                 set_rlimit(pid, limit.resource, limit.soft, limit.hard).with_context(|| {
                     format!("{} (hint: a hard limit is raised only with CAP_SYS_RESOURCE)", limit.at)
                 })?;
-                self.channel.send(sync::Kind::Done, &[])
+                // Whether it is read is seen when the next packet is received.
+                sync::unless_gone(self.channel.send(sync::Kind::Done, &[])).map(drop)
             }
             sync::Kind::Failed => match sync::parse_failure(&packet.body) {
                 (phase, text) if phase == "internal error" => Err(anyhow!("{phase} in the process: {text}")),

@@ -115,7 +115,7 @@ impl Channel {
     }
 
     /// # Errors
-    /// EPIPE when the other half is gone.
+    /// EPIPE when the other half is gone: see [`unless_gone`].
     pub fn send(&self, kind: Kind, body: &[u8]) -> Result<()> {
         // write(2), which every seccomp filter has to allow, and not sendmsg(2).
         let packet = [&[kind as u8], body].concat();
@@ -159,6 +159,18 @@ impl Channel {
         buffer.truncate(bytes);
         buffer.drain(..1);
         Ok(Some(Packet { kind, body: buffer, fd }))
+    }
+}
+
+/// False where what was sent has reached nobody, since the other half is gone; what it has said before, and how it ended, is
+/// the better error then.
+///
+/// # Errors
+/// Whatever else went wrong.
+pub fn unless_gone(sent: Result<()>) -> Result<bool> {
+    match sent {
+        Err(error) if error.downcast_ref() == Some(&Errno::EPIPE) => Ok(false),
+        sent => sent.map(|()| true),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::init::{Inherited, Trees};
 use crate::plan::Plan;
 use crate::rdt::Prepared;
 use crate::state::{Container, Dir, Record, status};
-use crate::sync::Channel;
+use crate::sync::{self, Channel};
 use crate::sys::Named;
 use crate::sys::process::{pidfd_send_signal, wait};
 use crate::sys::publish::publish;
@@ -173,7 +173,9 @@ impl Making<'_> {
         for (at, socket) in pidfd_sockets {
             sockets::send_pidfd(socket.as_fd(), child.pidfd.as_fd()).context(at.to_owned())?;
         }
-        channel.send(crate::sync::Kind::Committed, &[])?;
+        if !sync::unless_gone(channel.send(sync::Kind::Committed, &[]))? {
+            return Err(serve::died(plan, child));
+        }
         Ok(record)
     }
 

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
@@ -21,7 +20,7 @@ use crate::seccomp;
 use crate::state::Dir;
 use crate::state::dir::SECCOMP;
 use crate::state::view::HookState;
-use crate::sync::{self, Channel};
+use crate::sync::{self, Channel, unless_gone};
 use crate::sys::Named;
 use crate::sys::again::open;
 use crate::sys::mount::clone_tree;
@@ -46,49 +45,50 @@ pub fn until_ready(
     cgroup.move_down(&plan.cgroup, child.pid)?;
     // Nobody reads if the child has failed already: its own words, read below, are the better error. Whatever else goes
     // wrong is told at once: the child would wait for what it was not sent.
-    let mut sent = unless_it_is_gone(channel.send(sync::Kind::Go, &[]))?;
+    let reached = unless_gone(channel.send(sync::Kind::Go, &[]))?;
     if let Some(filter) = &plan.seccomp
-        && sent.is_ok()
+        && reached
     {
         // Beside the child's mounts, when it has to be compiled.
         let bpf = trace::span("seccomp", || seccomp::bpf(root, filter))?;
-        sent = unless_it_is_gone(channel.send(sync::Kind::Seccomp, &bpf))?;
+        unless_gone(channel.send(sync::Kind::Seccomp, &bpf))?;
         dir.write_new(SECCOMP, &bpf)?;
     }
     let mut id_maps = idmap::Holders::default();
     loop {
         let Some(packet) = channel.receive()? else {
-            return Err(sent.err().unwrap_or_else(|| died(plan, child)));
+            return Err(died(plan, child));
         };
+        // Whether it is read is seen when the next packet is received.
         match packet.kind {
             sync::Kind::NetDevices => {
                 let path = format!("/proc/{}/ns/net", child.pid);
                 let namespace = File::open(&path).named(|| format!("open({path:?})"))?;
                 netdev::move_all(&plan.net_devices, namespace.as_fd())?;
-                channel.send(sync::Kind::Done, &[])?;
+                unless_gone(channel.send(sync::Kind::Done, &[]))?;
             }
             sync::Kind::TimeOffsets => {
                 ids::shift_clocks(plan, child.pid)?;
                 let path = format!("/proc/{}/ns/time_for_children", child.pid);
                 let namespace = File::open(&path).named(|| format!("open({path:?})"))?;
-                channel.send_with(sync::Kind::Tree, &[], Some(namespace.as_fd()))?;
+                unless_gone(channel.send_with(sync::Kind::Tree, &[], Some(namespace.as_fd())))?;
             }
             sync::Kind::OpenTree => match open_tree(child, &packet.body) {
-                Ok(tree) => channel.send_with(sync::Kind::Tree, &[], Some(tree.as_fd()))?,
-                Err(error) => channel.send(sync::Kind::Tree, format!("{error:#}").as_bytes())?,
+                Ok(tree) => drop(unless_gone(channel.send_with(sync::Kind::Tree, &[], Some(tree.as_fd())))?),
+                Err(error) => drop(unless_gone(channel.send(sync::Kind::Tree, format!("{error:#}").as_bytes()))?),
             },
             sync::Kind::MapIds => {
                 let tree = packet.fd.context("internal error: no tree to map the ids of")?;
                 id_maps.apply(plan, child, &packet.body, &tree)?;
-                channel.send(sync::Kind::Done, &[])?;
+                unless_gone(channel.send(sync::Kind::Done, &[]))?;
             }
             sync::Kind::RunHooks => {
                 run_hooks(plan, child)?;
-                channel.send(sync::Kind::Done, &[])?;
+                unless_gone(channel.send(sync::Kind::Done, &[]))?;
             }
             sync::Kind::Rlimit => {
                 set_limit(plan, child, &packet.body)?;
-                channel.send(sync::Kind::Done, &[])?;
+                unless_gone(channel.send(sync::Kind::Done, &[]))?;
             }
             sync::Kind::Listener => {
                 let agent = plan.seccomp.as_ref().and_then(|filter| filter.listener.as_ref());
@@ -112,21 +112,13 @@ pub fn until_ready(
     }
 }
 
-/// What came of sending; an error at once, unless it is that the other half is gone.
-fn unless_it_is_gone(sent: Result<()>) -> Result<Result<()>> {
-    match sent {
-        Err(error) if error.downcast_ref() != Some(&Errno::EPIPE) => Err(error),
-        sent => Ok(sent),
-    }
-}
-
 /// The limit on memory under which a container with a small static program starts: our promise, kept by
 /// `integration/memory.rs`. What v1 does not count, the kernel's own memory for the most part, v2 does.
 const MEMORY_NEED_V1: u64 = 1 << 20;
 const MEMORY_NEED_V2: u64 = 2 << 20;
 
 /// The child is gone without a word. A limit on memory is the usual reason.
-fn died(plan: &Plan, child: &Child) -> anyhow::Error {
+pub(super) fn died(plan: &Plan, child: &Child) -> anyhow::Error {
     let status = crate::sys::process::wait(child.pid).unwrap_or_default();
     let how = if libc::WIFSIGNALED(status) {
         format!("was killed by signal {}", libc::WTERMSIG(status))

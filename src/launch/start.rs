@@ -21,8 +21,8 @@ use crate::state::dir::LOG;
 use crate::state::status::Observed;
 use crate::state::view::HookState;
 use crate::state::{Container, Status};
+use crate::sys::SysError;
 use crate::sys::again::write;
-use crate::sys::{Named, SysError};
 use crate::trace;
 
 /// A created container whose init waits.
@@ -57,7 +57,11 @@ impl Waiting {
 }
 
 fn release(container: &Container, fifo: &OwnedFd) -> Result<()> {
-    write(fifo, b"0").named(|| "write(exec.fifo)".to_owned())?;
+    match write(fifo, b"0") {
+        // It is gone since its pidfd was looked at: what it has left in its log, if anything, says why.
+        Ok(_) | Err(Errno::EPIPE) => {}
+        Err(errno) => return Err(SysError::new("write(exec.fifo)", errno).into()),
+    }
     loop {
         // POLLERR is always watched: the last reader is gone.
         match poll(&mut [PollFd::new(fifo.as_fd(), PollFlags::empty())], PollTimeout::NONE) {

@@ -38,6 +38,9 @@ pub struct Dir {
 
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
+/// By `delete --force`, which takes what has no record for what a killed `create` has left.
+const REMOVED: &str = "the state directory was removed while it was being made";
+
 impl Dir {
     /// Makes the state root if it is missing, and in it the directory of container `id`, locked.
     ///
@@ -62,10 +65,9 @@ impl Dir {
             let mode = Permissions::from_mode(0o1700);
             std::fs::set_permissions(root, mode).named(|| format!("chmod({root:?}, 1700)"))?;
         }
-        let fd = open(&path, DIRECTORY, Mode::empty()).named(|| format!("open({path:?})"))?;
-        let mut dir = Self { path, fd };
+        let Some(mut dir) = Self::open(root, id)? else { bail!(REMOVED) };
         if !dir.lock()? {
-            bail!("the state directory was removed while it was being made");
+            bail!(REMOVED);
         }
         Ok(dir)
     }
