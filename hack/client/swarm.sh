@@ -239,8 +239,9 @@ test_service_survives_a_drained_node() {
     until_true replicas moved 3
     on 1 node update --availability drain "$(on 2 info --format '{{.Swarm.NodeID}}')"
     until_true eval '[ "$(tasks moved 2)" = 0 ]'
+    # Not what the service says: until node 2 has reported the end of its own, that one still counts.
+    until_true eval '[ "$(($(tasks moved 1) + $(tasks moved 3)))" = 3 ]'
     until_true replicas moved 3
-    is 3 "$(($(tasks moved 1) + $(tasks moved 3)))"
     on 1 node update --availability active "$(on 2 info --format '{{.Swarm.NodeID}}')"
     remove moved
 }
