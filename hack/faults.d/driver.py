@@ -27,7 +27,10 @@ class Injector:
         place = self.place
         report = f"{place.work}/report"
         attach = str(place.pid()) if verb.attach else "0"
-        where = ["count"] if point is None else [str(point[0]), str(point[1]), str(NUMBERS[point[2]]), str(point[3])]
+        where = ["count"]
+        if point is not None:
+            # A call that has no name here is named by its number.
+            where = [str(point[0]), str(point[1]), str(NUMBERS.get(point[2], point[2])), str(point[3])]
         command = [self.binary, report, str(PATIENCE), attach, *where, "--", *place.command(verb.words, verb.config)]
         with open(f"{place.work}/out", "w") as out, open(f"{place.work}/err", "w") as err:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False)

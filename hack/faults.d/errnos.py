@@ -26,7 +26,7 @@ _FITTING = {
     "wait4 waitid": "EINTR",
     "flock": "EINTR ENOMEM",
     "getrandom": "EINTR",
-    "open_tree fsopen fsmount": f"{_OPENS} EPERM",
+    "open_tree open_tree_attr fsopen fsmount": f"{_OPENS} EPERM",
     "mount move_mount mount_setattr fsconfig": "ENOMEM ENOSPC EPERM",
     "umount2 pivot_root chroot chdir fchdir": "ENOMEM EPERM",
     "setns unshare": "ENOMEM ENOSPC EPERM",
@@ -40,10 +40,14 @@ _FITTING = {
 FITTING = {name: errors.split() for names, errors in _FITTING.items() for name in names.split()}
 
 
+# Newer than a distribution's headers may be.
+_NEW = {467: "open_tree_attr"}
+
+
 def names():
     """The names of this machine's system calls, by number."""
     with open("/usr/include/x86_64-linux-gnu/asm/unistd_64.h") as file:
-        return {int(number): name for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
+        return _NEW | {int(number): name for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
 
 
 def number(name):
