@@ -32,15 +32,21 @@ fn hosts() -> [(Facts, Options); 5] {
 
 /// The bytes of a config.json.
 pub fn whole(data: &[u8]) {
+    accepted(data);
+}
+
+/// By how many kinds of host.
+fn accepted(data: &[u8]) -> usize {
     let mut warnings = Vec::new();
     let spec = match bundle::parse(data, &mut warnings) {
         Ok(spec) => spec,
-        Err(error) => return holds::error(&error),
+        Err(error) => {
+            holds::error(&error);
+            return 0;
+        }
     };
     warnings.iter().for_each(|warning| holds::line(warning));
-    for (facts, options) in hosts() {
-        compile(&spec, &options, &facts);
-    }
+    hosts().iter().filter_map(|(facts, options)| compile(&spec, options, facts)).count()
 }
 
 /// A document that is sound but for the changes in `data` ([`json`]).
@@ -49,9 +55,9 @@ pub fn fields(data: &[u8]) {
     whole(document.to_string().as_bytes());
 }
 
-/// `document` on every kind of host.
-pub fn everywhere(document: &Value) {
-    whole(document.to_string().as_bytes());
+/// `document` on every kind of host; by how many it is accepted.
+pub fn everywhere(document: &Value) -> usize {
+    accepted(document.to_string().as_bytes())
 }
 
 fn compile(spec: &oci_spec::runtime::Spec, options: &Options, facts: &Facts) -> Option<Plan> {

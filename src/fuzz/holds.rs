@@ -81,10 +81,11 @@ pub fn place(place: &Place) {
 
 pub fn update(current: Option<&LinuxResources>, change: &LinuxResources) {
     let update = plan::update::update(current, change).expect("documents of one form");
-    for facts in [testing::v1(), testing::v2()] {
+    for facts in [testing::v1(), testing::v1_with_all(), testing::v2()] {
         let mut warnings = Vec::new();
-        if let Err(error) = plan::cgroup::compile_update(&update.apply, "", &facts.cgroup, &mut warnings) {
-            input_error(&error);
+        match plan::cgroup::compile_update(&update.apply, "", &facts.cgroup, &mut warnings) {
+            Ok(limits) => no_nul(&serde_json::to_value(limits).expect("limits are JSON")),
+            Err(error) => input_error(&error),
         }
         warnings.iter().for_each(|warning| line(warning));
     }

@@ -139,7 +139,7 @@ pub fn compile(spec: &Spec, options: &Options, facts: &Facts, warn: &mut Vec<Str
     let linux = spec.linux().as_ref();
     Ok(Plan {
         id: options.id.clone(),
-        oci_version: spec.version().clone(),
+        oci_version: no_nul("ociVersion", spec.version())?.to_owned(),
         bundle: options.bundle.clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         resources: linux.and_then(|linux| linux.resources().clone()).map(|mut resources| {

@@ -64,6 +64,12 @@ pub fn v1() -> Facts {
     on(Layout { v1, v2: None })
 }
 
+/// Root on a host with cgroup v1 that lacks no controller.
+pub fn v1_with_all() -> Facts {
+    let names = ["cpuset", "cpu", "cpuacct", "memory", "blkio", "pids", "hugetlb", "net_cls", "net_prio", "rdma"];
+    on(Layout { v1: names.iter().map(|name| hierarchy(name, &[name])).collect(), v2: None })
+}
+
 /// Root on a host with cgroup v2.
 pub fn v2() -> Facts {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];

@@ -25,6 +25,21 @@ extern "C" fn main(_argc: std::ffi::c_int, _argv: *const *const std::ffi::c_char
 #[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| crate::fuzz::run(data));
 
+/// Where the standard library seeds its hash maps from, which makes every run of a fuzzer another: the order of a map's keys
+/// decides what is read first. `hack/fuzz --same` wants none of it.
+#[cfg(fuzzing)]
+// SAFETY: the C library's function of this name, with its signature. That library calls its own, whatever the name is bound to.
+#[unsafe(no_mangle)]
+extern "C" fn getrandom(buffer: *mut std::ffi::c_void, length: usize, flags: std::ffi::c_uint) -> isize {
+    if std::env::var_os("OARLOCK_FUZZ_SAME").is_none() {
+        // SAFETY: getrandom(2) with the arguments that it is called with.
+        return unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) as isize };
+    }
+    // SAFETY: the caller's buffer has that length.
+    unsafe { buffer.cast::<u8>().write_bytes(1, length) };
+    length.cast_signed()
+}
+
 /// The whole life of the process; its exit status.
 pub fn run() -> std::ffi::c_int {
     begin();

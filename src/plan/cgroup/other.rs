@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxHugepageLimit, LinuxNetwork, LinuxPids, LinuxRdma};
 use super::{OnError, Out, Result, Version};
 use crate::cgroup::layout::Kind;
 use crate::error::InputError;
+use crate::plan::no_nul;
 
 /// -1 is unlimited; 0 is a limit like any other since runtime-spec 1.3.
 pub(super) fn pids(pids: &LinuxPids, update: bool, out: &mut Out) -> Result<()> {
@@ -75,8 +76,10 @@ pub(super) fn network(network: &LinuxNetwork, out: &mut Out) -> Result<()> {
     for (i, p) in network.priorities().iter().flatten().enumerate() {
         let at = format!("network.priorities[{i}]");
         v1_only("net_prio", &at, out);
+        let name = format!("{at}.name");
+        no_nul(&out.at(&name), p.name())?;
         if p.name().is_empty() || p.name().contains(|c: char| c.is_whitespace() || c == '/') {
-            return out.refuse(&format!("{at}.name"), format!("{:?} is no interface name", p.name()));
+            return out.refuse(&name, format!("{:?} is no interface name", p.name()));
         }
         out.write("net_prio", "net_prio.ifpriomap", format!("{} {}", p.name(), p.priority()), &at);
     }
@@ -86,6 +89,7 @@ pub(super) fn network(network: &LinuxNetwork, out: &mut Out) -> Result<()> {
 pub(super) fn rdma(devices: &HashMap<String, LinuxRdma>, out: &mut Out) -> Result<()> {
     for (name, limit) in devices.iter().collect::<BTreeMap<_, _>>() {
         let at = format!("rdma[{name:?}]");
+        no_nul(&out.at(&at), name)?;
         if name.is_empty() || name.contains(char::is_whitespace) {
             return out.refuse(&at, "is no device name");
         }
@@ -108,7 +112,9 @@ pub(super) fn rdma(devices: &HashMap<String, LinuxRdma>, out: &mut Out) -> Resul
 pub(super) fn unified(files: &HashMap<String, String>, out: &mut Out) -> Result<()> {
     for (file, value) in files.iter().collect::<BTreeMap<_, _>>() {
         let at = format!("unified[{file:?}]");
-        if file.contains(['/', '\0']) {
+        no_nul(&out.at(&at), file)?;
+        no_nul(&out.at(&at), value)?;
+        if file.contains('/') {
             return out.refuse(&at, "must be a file name (no slashes)");
         }
         let Some((controller, parameter)) = file.split_once('.').filter(|(c, p)| !c.is_empty() && !p.is_empty()) else {
