@@ -56,6 +56,7 @@ mod schema;
 mod seccomp;
 mod seccomp_notify;
 mod state;
+mod stuck;
 mod systemd;
 mod systemd_absent;
 mod systemd_limits;

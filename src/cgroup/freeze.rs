@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Cgroup, Deadline, file};
+use super::{Cgroup, Deadline, file, stuck};
 use crate::sys::again::pread;
 use crate::sys::{self, SysError};
 
@@ -38,8 +38,11 @@ impl Cgroup {
         match result {
             Ok(true) => Ok(()),
             Ok(false) => {
+                // First: those that did stop look like the one that did not.
                 self.thaw()?;
-                bail!("unable to freeze: a process did not stop within {} s", PATIENCE.as_secs())
+                let stuck = self.pids(true).ok().and_then(|pids| stuck::words(&pids));
+                let why = stuck.map_or(String::new(), |words| format!(": {words}"));
+                bail!("unable to freeze: a process did not stop within {} s{why}", PATIENCE.as_secs())
             }
             Err(e) => {
                 // Half frozen is worse than not; the first error is the one to tell.
@@ -49,13 +52,17 @@ impl Cgroup {
         }
     }
 
+    /// In a cgroup that is gone, or goes at this moment with the last of a container, nothing is frozen.
     pub fn thaw(&self) -> Result<()> {
-        match self.freezer() {
+        let written = match self.freezer() {
             None => bail!("cannot toggle freezer: cgroups not configured for container"),
-            Some(Freezer::V1(path)) => file::put(&path.join("freezer.state"), "THAWED")?,
-            Some(Freezer::V2(path)) => file::put(&path.join("cgroup.freeze"), "0")?,
+            Some(Freezer::V1(path)) => file::put(&path.join("freezer.state"), "THAWED"),
+            Some(Freezer::V2(path)) => file::put(&path.join("cgroup.freeze"), "0"),
+        };
+        match written {
+            Err(e) if !file::is_gone(e.errno) => Err(e.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the container itself is frozen or being so; a frozen parent does not count. `false` where it is gone.

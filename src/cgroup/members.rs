@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::freeze::wait_event;
-use super::{Cgroup, Deadline, file};
+use super::{Cgroup, Deadline, file, stuck};
 use crate::plan::cgroup::Dir;
 use crate::sys::{self, SysError, process};
 
@@ -159,5 +159,6 @@ pub(super) fn wait_exit(processes: &[OwnedFd], deadline: Deadline) -> sys::Resul
 pub(super) fn alive(pids: &[i32]) -> String {
     let shown: Vec<String> = pids.iter().take(8).map(ToString::to_string).collect();
     let more = if pids.len() > shown.len() { ", …" } else { "" };
-    format!("{} process(es) still alive in the cgroup: {}{more}", pids.len(), shown.join(", "))
+    let why = stuck::words(pids).map_or(String::new(), |words| format!("; {words}"));
+    format!("{} process(es) still alive in the cgroup: {}{more}{why}", pids.len(), shown.join(", "))
 }

@@ -14,6 +14,7 @@ mod members;
 pub mod oom;
 mod remove;
 pub mod stats;
+pub mod stuck;
 pub mod systemd;
 #[cfg(test)]
 mod tests;

@@ -252,6 +252,16 @@ fn another_signal_reaches_all_and_leaves_a_paused_container_paused() {
 }
 
 #[test]
+fn what_is_gone_is_not_frozen() {
+    need!(root(), "needs root");
+    let cgroup = create(json!({}));
+    cgroup.0.freeze().unwrap();
+    cgroup.0.remove().unwrap();
+    cgroup.0.thaw().unwrap();
+    assert!(!cgroup.0.is_frozen().unwrap());
+}
+
+#[test]
 fn what_is_below_is_removed_with_it_though_the_time_is_up() {
     need!(root(), "needs root");
     let cgroup = create(json!({}));

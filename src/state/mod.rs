@@ -170,7 +170,8 @@ impl Container {
             if cgroup.is_frozen().unwrap_or(false) {
                 cgroup.thaw()?;
             }
-            status::wait_for_exit(self.record.init.map_or(0, |init| init.pid), init.as_fd())?;
+            let others = || cgroup.pids(true).unwrap_or_default();
+            status::wait_for_exit(self.record.init.map_or(0, |init| init.pid), init.as_fd(), others)?;
         }
         self.record.cgroup().kill(libc::SIGKILL)
     }

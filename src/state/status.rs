@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::record::InitProcess;
 use super::{Container, Record};
+use crate::cgroup::stuck;
 use crate::safe::rootfs::stat;
 use crate::sys::process::pidfd_open;
 use crate::sys::{Named, SysError, read_line};
@@ -85,13 +86,16 @@ pub fn open_init(record: &Record) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Waits until the process, which has been killed, has exited, reaped or not.
+/// Waits until the process, which has been killed, has exited, reaped or not. `others` are those that it may have to wait
+/// for.
 ///
 /// # Errors
 /// Some processes take longer than anyone wants to wait, or for ever.
-pub fn wait_for_exit(pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+pub fn wait_for_exit(pid: i32, pidfd: BorrowedFd<'_>, others: impl FnOnce() -> Vec<i32>) -> Result<()> {
     /// As for the others in the cgroup.
     const PATIENCE: Duration = Duration::from_secs(10);
+    const HINT: &str =
+        "it is frozen with a cgroup above, or waits for one in its pid namespace to be reaped by a parent outside";
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -101,11 +105,11 @@ pub fn wait_for_exit(pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
         ) {
             Ok(1..) => return Ok(()),
             Err(errno) if errno != Errno::EINTR => return Err(SysError::new("poll(pidfd)", errno).into()),
-            _ if left.is_zero() => bail!(
-                "init ({pid}) has not ended {} s after it was killed (hint: it sleeps uninterruptibly, is frozen with a cgroup above, or waits for one in \
-                 its pid namespace to be reaped by a parent outside)",
-                PATIENCE.as_secs()
-            ),
+            _ if left.is_zero() => {
+                let why = stuck::words(&[pid]).or_else(|| stuck::words(&others()));
+                let why = why.map_or_else(|| format!(" (hint: {HINT})"), |words| format!(": {words}"));
+                bail!("init ({pid}) has not ended {} s after it was killed{why}", PATIENCE.as_secs())
+            }
             _ => {}
         }
     }
