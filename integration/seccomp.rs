@@ -368,6 +368,28 @@ fn flags_are_accepted() {
     }
 }
 
+/// Adding the second of these rules, libseccomp 2.5.4 releases a tree of its own for ever.
+#[test]
+fn a_profile_over_which_libseccomp_comes_to_no_end_is_refused() {
+    only_oarlock!("others wait for libseccomp");
+    let rule = |conditions: Value| json!({"names": ["mmap"], "action": "SCMP_ACT_ERRNO", "args": conditions});
+    let mut bundle = Bundle::sh("true");
+    let syscalls = json!([
+        rule(json!([
+            {"index": 0, "op": "SCMP_CMP_GE", "value": u64::MAX},
+            {"index": 1, "op": "SCMP_CMP_NE", "value": 174_354_319_074_834_190_u64},
+            {"index": 2, "op": "SCMP_CMP_NE", "value": 4_294_967_295_u64}
+        ])),
+        rule(json!([
+            {"index": 0, "op": "SCMP_CMP_GE", "value": u64::MAX},
+            {"index": 4, "op": "SCMP_CMP_EQ", "value": 2_147_483_648_u64},
+            {"index": 5, "op": "SCMP_CMP_MASKED_EQ", "value": u64::MAX, "valueTwo": 0}
+        ])),
+    ]);
+    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": syscalls}));
+    bundle.refused().names("linux.seccomp").says("libseccomp is not done with the profile");
+}
+
 /// Proves: linux.seccomp.flags
 #[test]
 fn an_unknown_flag_is_refused() {

@@ -1,6 +1,7 @@
 //! From a profile to BPF that can be loaded: libseccomp, and a cache in front of it. Not for what a profile means
 //! (`plan::seccomp`), and not for loading it (`sys::seccomp`).
 
+mod apart;
 mod cache;
 mod compile;
 mod enosys;
@@ -16,7 +17,7 @@ use crate::plan::seccomp::{Action, Filter};
 use crate::sys::seccomp as kernel;
 
 /// The BPF of `filter`, an array of `struct sock_filter` for [`kernel::load`], from the cache below the state root
-/// `root` or compiled now (10 to 20 ms, and libseccomp's heap).
+/// `root` or compiled now (10 to 20 ms, in another process).
 ///
 /// # Errors
 /// An action or a flag that the running kernel does not have, and what libseccomp cannot make BPF of.
@@ -30,7 +31,7 @@ pub fn bpf(root: &Path, filter: &Filter) -> Result<Vec<u8>> {
         return Ok(bpf);
     }
     check_actions(filter)?;
-    let bpf = compile::compile(&filter.program)?;
+    let bpf = apart::compile(&filter.program)?;
     if let Some(key) = key {
         // The next container compiles it again then, and that is all.
         let _ = cache::store(root, &key, &bpf);

@@ -60,6 +60,14 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     }
 }
 
+/// fork(2) as glibc does it, which has the heap in order in the child whatever other threads were doing; the child's pid, and
+/// in the child `None`.
+pub fn fork() -> Result<Option<i32>> {
+    // SAFETY: the child runs on a copy of this memory; of locks that other threads held, it meets none but the heap's.
+    let ret = unsafe { libc::fork() };
+    check(ret.into(), || "fork()".to_owned()).map(|pid| (pid != 0).then_some(pid as i32))
+}
+
 /// # Errors
 /// ESRCH if there is no such process.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
