@@ -25,6 +25,7 @@ mod exec_tty;
 mod faults;
 mod filesystems;
 mod hooks;
+mod host_mounts;
 mod hot_mounts;
 mod idmap;
 mod inherited;

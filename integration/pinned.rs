@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{Bundle, Fifo, HostMount, MountTable, json};
@@ -106,7 +106,7 @@ fn a_shared_bind_still_reaches_the_host_where_the_root_is_shared_too() {
 }
 
 #[test]
-fn the_pin_is_for_us_alone_is_private_and_is_made_anew_when_it_is_gone() {
+fn the_pin_is_for_us_alone_is_not_copied_and_is_made_anew_when_it_is_gone() {
     only_oarlock!("a promise of oarlock's alone");
     let bundle = Bundle::sh("echo in");
     let pin = bundle.rt.root.join(".pin");
@@ -115,7 +115,7 @@ fn the_pin_is_for_us_alone_is_private_and_is_made_anew_when_it_is_gone() {
         let about = fs::metadata(&pin).unwrap();
         assert_eq!((about.uid(), about.mode() & 0o7777), (0, 0o700));
         let host = MountTable::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
-        assert!(host.at(pin.to_str().unwrap()).propagation().is_empty());
+        assert_eq!(host.at(pin.to_str().unwrap()).propagation(), ["unbindable"]);
         assert_eq!(host.at(pin.join("mnt").to_str().unwrap()).kind, "nsfs");
         // As the documentation says that it is taken away.
         assert!(Command::new("umount").arg("-R").arg(&pin).status().unwrap().success());
@@ -133,7 +133,7 @@ fn a_state_root_that_is_shared_with_other_namespaces_has_a_pin_too() {
     let pin = bundle.rt.root.join(".pin");
     let host = MountTable::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap());
     assert_eq!(host.at(pin.join("mnt").to_str().unwrap()).kind, "nsfs");
-    assert!(host.at(pin.to_str().unwrap()).propagation().is_empty());
+    assert_eq!(host.at(pin.to_str().unwrap()).propagation(), ["unbindable"]);
     assert!(Command::new("umount").arg("-R").arg(&pin).status().unwrap().success());
 }
 
@@ -182,6 +182,103 @@ fn a_chrooted_runtime_stays_where_it_is() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("kept"), "{output:?}");
     assert!(!PathBuf::from("/mnt/pid").exists());
     assert!(fs::read(bundle.path("pid-beside")).is_ok_and(|pid| !pid.is_empty()));
+}
+
+/// The lines of the host's mount table that are of a bundle.
+fn on_the_host(bundle: &Bundle) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let inside =
+        |line: &&str| line.split(' ').nth(4).is_some_and(|point| Path::new(point).starts_with(bundle.path("")));
+    table.lines().filter(inside).map(str::to_owned).collect()
+}
+
+#[test]
+fn nothing_of_a_container_reaches_the_host_through_a_shared_rootfs() {
+    for propagation in ["rprivate", "rslave"] {
+        let mut bundle = Bundle::waiting();
+        bundle.set("/linux/rootfsPropagation", propagation);
+        let _root = HostMount::itself(&bundle.rootfs("")).shared();
+        let before = on_the_host(&bundle);
+        let container = bundle.started();
+        assert_eq!(on_the_host(&bundle), before);
+        let late = HostMount::tmpfs(&bundle.rootfs("mnt"));
+        fs::write(late.0.join("file"), "late").unwrap();
+        let seen = bundle.rt.call(["exec", &bundle.id, "ls", "/mnt"]).ok().stdout;
+        assert_eq!(seen.trim(), if propagation == "rslave" { "file" } else { "" });
+        drop(late);
+        container.delete_force();
+        assert_eq!(on_the_host(&bundle), before);
+    }
+}
+
+/// A directory with a mount of its own, and in it a file that is a mount namespace, as snapd keeps them.
+fn holding_a_namespace(at: &Path, make: fn(&Path) -> HostMount) -> [HostMount; 2] {
+    let around = make(at);
+    // On a shared mount there can be none.
+    assert!(Command::new("mount").arg("--make-private").arg(at).status().unwrap().success());
+    let file = at.join("namespace");
+    fs::write(&file, "").unwrap();
+    let unshare = Command::new("unshare").arg(format!("--mount={}", file.display())).arg("true").status();
+    assert!(unshare.unwrap().success());
+    [HostMount(file), around]
+}
+
+#[test]
+fn a_tree_that_holds_a_mount_namespace_can_be_bound() {
+    for user_namespace in [false, true] {
+        for options in [&["rbind", "ro"][..], &["rbind", "ro", "rprivate"]] {
+            let mut bundle = Bundle::sh("cat /vol/file; ls /vol/sub; echo x 2>/dev/null > /vol/file || echo refused");
+            with_user_namespace(&mut bundle, user_namespace);
+            let source = bundle.host_dir("source");
+            let _volume = holding_a_namespace(&source, HostMount::tmpfs);
+            fs::write(source.join("file"), "of the host\n").unwrap();
+            fs::create_dir(source.join("sub")).unwrap();
+            let _below = HostMount::tmpfs(&source.join("sub"));
+            fs::write(source.join("sub/beside"), "").unwrap();
+            bundle.bind(&source, "/vol", options);
+            bundle.run().ok().prints("of the host\nbeside\nrefused");
+        }
+    }
+}
+
+#[test]
+fn of_a_file_that_another_covers_the_upper_one_is_bound() {
+    for options in [&["rbind"][..], &["bind"]] {
+        let mut bundle = Bundle::sh("cat /file");
+        let dir = bundle.host_dir("source");
+        fs::write(dir.join("lower"), "lower\n").unwrap();
+        fs::write(dir.join("upper"), "upper\n").unwrap();
+        let covered = Command::new("mount").arg("--bind").args([dir.join("upper"), dir.join("lower")]).status();
+        assert!(covered.unwrap().success());
+        let _cover = HostMount(dir.join("lower"));
+        bundle.bind(&dir.join("lower"), "/file", options);
+        bundle.run().ok().prints("upper");
+    }
+}
+
+#[test]
+fn a_rootfs_may_hold_a_mount_namespace() {
+    for user_namespace in [false, true] {
+        let mut bundle = Bundle::sh("test -e /namespace && echo in");
+        with_user_namespace(&mut bundle, user_namespace);
+        let _held = holding_a_namespace(&bundle.rootfs(""), HostMount::itself);
+        bundle.run().ok().prints("in");
+    }
+}
+
+#[test]
+fn what_is_around_the_pin_can_be_bound() {
+    for user_namespace in [false, true] {
+        let mut bundle = Bundle::sh("grep -c ' /vol/.pin' /proc/self/mountinfo");
+        with_user_namespace(&mut bundle, user_namespace);
+        let around = bundle.rt.root.clone();
+        fs::create_dir_all(&around).unwrap();
+        bundle.bind(&around, "/vol", &["rbind"]);
+        for _ in 0..2 {
+            let output = bundle.run();
+            assert_eq!(output.stdout.trim(), "0", "{output:?}");
+        }
+    }
 }
 
 #[test]

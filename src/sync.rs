@@ -12,8 +12,8 @@
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── TimeOffsets            only with linux.timeOffsets
 //!   Done          ─────────────────────────▶
-//!                 ◀───────────────────────── OpenTree(path)         only what a user namespace's root cannot reach;
-//!   Tree + fd     ─────────────────────────▶                        any number of times
+//!                 ◀───────────────────────── OpenTree(path)         only what a user namespace's root cannot reach,
+//!   Tree + fd     ─────────────────────────▶                        or what holds a mount namespace; any number of times
 //!                 ◀───────────────────────── MapIds(JSON path) + fd  for each id-mapped mount, before anyone can see it
 //!   Done          ─────────────────────────▶
 //!                 ◀───────────────────────── RunHooks               only with prestart or createRuntime hooks
@@ -89,6 +89,8 @@ pub enum Request {
     Path,
     /// An O_PATH descriptor of whatever is there, be it a symlink.
     Itself,
+    /// A clone of the host's mount there with everything below it but files of mount namespaces.
+    WithoutNamespaces,
 }
 
 /// A packet as received.

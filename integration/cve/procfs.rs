@@ -85,6 +85,97 @@ fn cve_2025_52881_nor_by_a_mount_whose_target_is_a_link_into_proc() {
 }
 
 #[test]
+fn cve_2025_52881_nor_by_the_cgroups_where_a_link_leads_into_proc() {
+    differs!("crun", "crun has no list of what may be mounted over /proc");
+    for (link, leads, destination) in [
+        ("sys/fs/cgroup", "/proc/sys/net", "/sys/fs/cgroup"),
+        ("sys/fs/cgroup", "../../../proc/self/net", "/sys/fs/cgroup"),
+        ("sys/fs/cgroup", "/proc", "/sys/fs/cgroup"),
+        ("sys/fs", "/proc/sys", "/sys/fs/kernel"),
+        ("groups", "proc", "/groups/1"),
+    ] {
+        // Filesystems, or binds of the container's own directories.
+        for own in [true, false] {
+            let mut bundle = Bundle::waiting();
+            let _host = Host::new(&bundle);
+            fs::create_dir_all(bundle.rootfs(link).parent().unwrap()).unwrap();
+            symlink(leads, bundle.rootfs(link)).unwrap();
+            bundle.unmount("/sys/fs/cgroup").unmount("/sys");
+            bundle.mount(destination, "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
+            if !own {
+                bundle.no_namespace("cgroup");
+            }
+            bundle.refused().names(&format!("({destination}): is inside a procfs"));
+        }
+    }
+}
+
+#[test]
+fn cve_2025_52881_nor_by_a_device_where_a_link_leads_into_proc() {
+    differs!("crun", "crun puts a file in the place of the link");
+    // Binds: a user namespace may not make nodes.
+    for (link, leads, device) in [
+        ("dev/null", "/proc/sys/kernel/domainname", "/dev/null"),
+        ("dev/tty", "../proc/self/oom_score_adj", "/dev/tty"),
+        ("nodes", "/proc/sys/kernel", "/nodes/domainname"),
+    ] {
+        let mut bundle = Bundle::waiting();
+        let _host = Host::new(&bundle);
+        bundle.user_namespace();
+        for destination in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
+            bundle.unmount(destination);
+        }
+        symlink(leads, bundle.rootfs(link)).unwrap();
+        if device == "/nodes/domainname" {
+            bundle.push("/linux/devices", json!({"path": device, "type": "c", "major": 1, "minor": 3}));
+        }
+        bundle.refused().names(&format!("({device}): is inside a procfs"));
+    }
+}
+
+#[test]
+fn cve_2025_52881_nor_by_a_proc_that_is_a_link_into_another_procfs() {
+    differs!("runc", "runc 1.1.5 asks only whether the target is below /proc");
+    differs!("crun", "crun mounts whatever it is told to over /proc");
+    for (kind, source, options, refusal) in [
+        ("bind", "/proc", &["rbind"][..], "(/proc): is inside a procfs"),
+        ("tmpfs", "tmpfs", &[], "is not of type proc"),
+        ("cgroup", "cgroup", &[], "is not of type proc"),
+    ] {
+        let mut bundle = Bundle::waiting();
+        let _host = Host::new(&bundle);
+        fs::remove_dir(bundle.rootfs("proc")).unwrap();
+        symlink("/other/sys/kernel", bundle.rootfs("proc")).unwrap();
+        bundle.unmount("/proc").mount("/other", "proc", "proc", &[]).mount("/proc", kind, source, options);
+        bundle.refused().names(refusal);
+    }
+}
+
+#[test]
+fn nothing_but_a_procfs_is_mounted_on_proc() {
+    differs!("crun", "crun mounts whatever it is told to over /proc");
+    for kind in ["tmpfs", "sysfs", "mqueue", "cgroup"] {
+        // Over the one that is there, or in its place.
+        for there in [true, false] {
+            let mut bundle = Bundle::waiting();
+            let _host = Host::new(&bundle);
+            if !there {
+                bundle.unmount("/proc");
+            }
+            bundle.mount("/proc", kind, kind, &[]);
+            bundle.refused().names("\"/proc\" cannot be mounted because it is not of type proc");
+        }
+    }
+}
+
+#[test]
+fn a_procfs_may_be_bound_over_the_one_at_proc() {
+    let mut bundle = Bundle::sh("grep -c ' /proc .* - proc ' /proc/self/mountinfo");
+    bundle.no_namespace("pid").bind("/proc".as_ref(), "/proc", &["rbind"]);
+    bundle.run().ok().prints("2");
+}
+
+#[test]
 fn what_lxcfs_emulates_may_be_mounted_over_proc() {
     let mut bundle = Bundle::sh("cat /proc/meminfo");
     let emulated = bundle.host_dir("lxcfs").join("file");

@@ -169,3 +169,53 @@ fn cve_2025_52881_a_sysctl_is_not_written_into_what_is_raced_over_it() {
         assert_eq!(fs::read_to_string(&fake).unwrap(), "fake", "{said}");
     });
 }
+
+#[test]
+fn cve_2025_52881_cgroups_are_not_mounted_where_an_exchanged_link_leads_into_proc() {
+    differs!("crun", "crun has no list of what may be mounted over /proc");
+    let mut bundle = Bundle::waiting();
+    let _host = Host::new(&bundle);
+    let volume = bundle.host_dir("volume");
+    fs::create_dir(volume.join("a")).unwrap();
+    symlink("/proc/sys/net", volume.join("b")).unwrap();
+    bundle.bind(&volume, "/vol", &["rbind"]);
+    bundle.mount("/vol/a", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
+    race(&bundle, (&volume.join("a"), &volume.join("b")), &[], |table, said| {
+        let mut mounts = table.iter().flat_map(|table| &table.0);
+        let over = mounts.find(|mount| mount.point.starts_with("/proc/sys/net"));
+        assert!(over.is_none(), "{over:?}: {said}");
+    });
+}
+
+#[test]
+fn cve_2025_52881_a_console_is_not_mounted_where_an_exchanged_link_leads_into_proc() {
+    differs!("runc", "runc 1.1.5 is older than the fix");
+    differs!("crun", "crun 1.8.1 loses the race");
+    let mut bundle = Bundle::waiting();
+    let _host = Host::new(&bundle);
+    for destination in ["/dev/shm", "/dev/mqueue", "/dev"] {
+        bundle.unmount(destination);
+    }
+    fs::create_dir_all(bundle.rootfs("dev/pts")).unwrap();
+    let [console, link, new] = ["dev/console", "dev/link", "dev/new"].map(|name| bundle.rootfs(name));
+    fs::write(&console, "").unwrap();
+    symlink("/proc/sys/kernel/domainname", &link).unwrap();
+    bundle.set("/process/terminal", true);
+    let socket = FdReceiver::new(bundle.host_dir("c").join("console"));
+    let flags = ["--console-socket", socket.path.to_str().unwrap()];
+    race(&bundle, (&console, &link), &flags, |table, said| {
+        match table {
+            Some(_) => drop(socket.receive()),
+            None => socket.discard(),
+        }
+        let mut mounts = table.iter().flat_map(|table| &table.0);
+        let over = mounts.find(|mount| mount.kind == "devpts" && mount.point.starts_with("/proc"));
+        assert!(over.is_none(), "{over:?}: {said}");
+        // A link that the runtime finds at the console's place it takes away.
+        fs::OpenOptions::new().write(true).create_new(true).open(&console).ok();
+        if ![&console, &link].iter().any(|name| name.is_symlink()) {
+            symlink("/proc/sys/kernel/domainname", &new).unwrap();
+            fs::rename(&new, &link).unwrap();
+        }
+    });
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 /// Exchanges `a` and `b` (renameat2(2), RENAME_EXCHANGE) as fast as it can: each always exists, as one or the other.
@@ -21,8 +22,14 @@ impl Swapper {
         let (told, counted) = (stop.clone(), count.clone());
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
-                renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).expect("renameat2");
-                counted.fetch_add(1, Ordering::Relaxed);
+                match renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE) {
+                    // The other side has taken one of them away, for a while.
+                    Err(Errno::ENOENT) => std::thread::yield_now(),
+                    exchanged => {
+                        exchanged.expect("renameat2");
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
             }
         });
         Self { stop, count, thread: Some(thread) }

@@ -41,7 +41,7 @@ fn stopped(id: &str, global: &Global) -> Result<()> {
     }
     // Processes that share the host's pid namespace, or that init left behind, end with their container.
     container.record.cgroup().kill(libc::SIGKILL)?;
-    container.destroy(|text| global.log.warning(&text))
+    container.destroy(false, |text| global.log.warning(&text))
 }
 
 /// Also what a killed `create` has left: a directory without a record. One with a record that cannot be read is kept: what
@@ -69,5 +69,5 @@ fn force(id: &str, global: &Global) -> Result<()> {
     };
     let container = Container { dir, record };
     container.kill_and_wait()?;
-    container.destroy(|text| global.log.warning(&text))
+    container.destroy(true, |text| global.log.warning(&text))
 }

@@ -15,7 +15,7 @@ use crate::sys::again::openat;
 use crate::sys::mount::{FsContext, MOUNT_ATTR_RDONLY, attach, clone_tree, mount_here, set_attributes};
 use crate::sys::{Named, SysError};
 
-const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Mounts the tmpfs on `target`, with the hierarchies in it, each with `attributes`; the tmpfs itself becomes read-only
 /// last. Returns the tmpfs.
@@ -31,7 +31,7 @@ pub fn mount(
     let top = tmpfs.mount(attributes & !MOUNT_ATTR_RDONLY)?;
     // Attached first: mounts can be attached to a detached tree only since Linux 6.15.
     attach(top.as_fd(), target)?;
-    // The tmpfs is ours alone, so names in it are safe to use.
+    // The tmpfs is new and, but for a target on a volume that shares its mounts, ours alone: names in it are safe to use.
     fchdir(&top).named(|| "fchdir(tmpfs)".to_owned())?;
     for hierarchy in hierarchies {
         let name = hierarchy.name.as_str();

@@ -10,6 +10,7 @@ use nix::sys::statfs::fstatfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::Init;
+use super::mounts::keep_out_of_proc;
 use crate::launch::console::send_master;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
@@ -25,7 +26,7 @@ const DEVPTS_MAGIC: i64 = 0x1cd1;
 pub fn open(init: &mut Init<'_>) -> Result<()> {
     let Some(process) = init.plan.process.as_ref().filter(|process| process.terminal) else { return Ok(()) };
     let (master, slave) = open_pty(init.rootfs()?, process)?;
-    if init.plan.namespaces.has(Kind::Mount) {
+    if init.plan.namespaces.has(Kind::Mount) || init.plan.mounts_on_the_host() {
         mount_console(init, slave.as_fd()).context("/dev/console")?;
     }
     let socket = init.inherited.console.take().context("internal error: a terminal without a place for its master")?;
@@ -77,6 +78,8 @@ fn mount_console(init: &Init<'_>, slave: BorrowedFd<'_>) -> Result<()> {
         unlinkat(&parent, name, UnlinkatFlags::NoRemoveDir).named(|| format!("unlink({path:?})"))?;
     }
     let target = rootfs.file(path)?;
+    // One may have come back since.
+    keep_out_of_proc(rootfs, target.as_fd())?;
     attach(clone_tree_of(slave, false)?.as_fd(), target.as_fd())?;
     Ok(())
 }

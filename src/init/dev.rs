@@ -12,8 +12,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 
 use super::Init;
+use super::mounts::keep_out_of_proc;
 use crate::plan::devices::{Node, NodeKind};
-use crate::plan::namespaces::Kind;
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sys::again::openat;
 use crate::sys::mount::{MOUNT_ATTR_RDONLY, attach, clone_tree, set_attributes};
@@ -36,7 +36,6 @@ pub fn populate(init: &mut Init<'_>) -> Result<()> {
         }
     }
     if let Some(process) = &plan.process
-        && (!plan.rootfs.readonly || plan.namespaces.has(Kind::Mount))
         && process.cwd != Path::new("/")
     {
         make_working_directory(rootfs, &process.cwd)?;
@@ -169,6 +168,7 @@ fn bind(rootfs: &Rootfs, node: &Node) -> Result<()> {
         return Ok(());
     }
     let target = rootfs.file(&node.path)?;
+    keep_out_of_proc(rootfs, target.as_fd())?;
     attach(tree.as_fd(), target.as_fd())?;
     Ok(())
 }

@@ -29,7 +29,9 @@ pub fn source(init: &mut Init<'_>, mount: &Mount, source: &Path, recursive: bool
     if is_link && !mount.links.bind_source {
         return pivot::open_tree(init, source, recursive).map(Some);
     }
-    Ok(Some(clone_tree_of(found.as_fd(), recursive)?))
+    let tree = clone_tree_of(found.as_fd(), recursive)?;
+    pivot::keep_from_host(init, &tree)?;
+    Ok(Some(tree))
 }
 
 /// What the bind goes over, made if there is nothing: a directory for a directory.

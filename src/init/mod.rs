@@ -93,6 +93,8 @@ impl Trees {
 pub struct Inherited {
     pub wire: Wire,
     pub trees: Trees,
+    /// The rootfs, attached already, of a container whose mounts are made in the host's namespace.
+    pub root: Option<OwnedFd>,
     /// The namespaces to join, opened by the parent.
     pub join: Vec<(Kind, OwnedFd)>,
     /// `tasks` of each cgroup v1 hierarchy; empty on v2, where clone3 has put us into the cgroup.
@@ -114,7 +116,7 @@ impl Inherited {
         let mut fds = vec![self.exec_fifo, self.exec_log, self.wire.into()];
         fds.extend(self.cgroup_tasks.into_iter().chain(self.trees.into_fds()));
         fds.extend(self.join.into_iter().map(|(_, fd)| fd));
-        fds.extend(self.console.into_iter().chain(stdout).chain(stderr));
+        fds.extend(self.console.into_iter().chain(self.root).chain(stdout).chain(stderr));
         fds
     }
 
@@ -123,7 +125,14 @@ impl Inherited {
         let mut own = vec![self.wire.as_fd().as_raw_fd(), self.exec_fifo.as_raw_fd(), self.exec_log.as_raw_fd()];
         own.extend(self.join.iter().map(|(_, fd)| fd.as_raw_fd()));
         own.extend(self.hook_output.stdout.iter().chain(&self.hook_output.stderr).map(|fd| fd.as_raw_fd()));
-        own.extend(self.cgroup_tasks.iter().chain(&self.console).chain(self.trees.fds()).map(|fd| fd.as_raw_fd()));
+        own.extend(
+            self.cgroup_tasks
+                .iter()
+                .chain(&self.console)
+                .chain(&self.root)
+                .chain(self.trees.fds())
+                .map(|fd| fd.as_raw_fd()),
+        );
         own.extend(trace::fd());
         close_all_but(3 + self.preserve_fds as i32, own)
     }

@@ -13,11 +13,11 @@ use super::{Init, Trees, at_once, cgroup_mount, copy_up, links, pivot};
 use crate::plan::mounts::{AttrChange, FsParam, Mount, MountKind, Propagation, is_emulated};
 use crate::safe::rootfs::{Rootfs, file_type, stat};
 use crate::sync;
-use crate::sys::Named;
 use crate::sys::mount::{
     FSCONFIG_VALUE_MAX, FsContext, MOUNT_ATTR_RDONLY, attach, mount_here, set_attributes, set_propagation,
 };
 use crate::sys::process::Spent;
+use crate::sys::{Named, mount_id};
 use crate::weak::{Guard, lacks};
 
 pub fn apply(init: &mut Init<'_>) -> Result<()> {
@@ -43,17 +43,21 @@ fn one(init: &mut Init<'_>, mount: &Mount, spent: &mut Spent) -> Result<()> {
             let is_directory = || Ok(file_type(&stat(tree.as_fd())?) == SFlag::S_IFDIR);
             let rootfs = init.rootfs()?;
             let target = links::target(rootfs, mount, is_directory)?;
+            check_root(init, target.as_fd())?;
             check_proc(rootfs, target.as_fd(), mount, Some(tree.as_fd()))?;
-            map_ids(init, mount, &tree)?;
-            attributes(&tree, mount, now(mount))?;
             // The parent has made it private, if that is what it has brought.
             let done = mount.becomes_private() && matches!(init.inherited.trees, Trees::Brought { .. });
-            propagate(&tree, &mount.propagation[usize::from(done)..])?;
-            attach(tree.as_fd(), target.as_fd())?;
+            let tree = pivot::attach_brought(init, tree, source, |init, tree, anew| {
+                map_ids(init, mount, tree)?;
+                attributes(tree, mount, now(mount))?;
+                propagate(tree, &mount.propagation[usize::from(done && !anew)..])?;
+                Ok(attach(tree.as_fd(), target.as_fd())?)
+            })?;
             spent.put([tree, target]);
         }
         MountKind::Filesystem { fstype, source, flags, params } => {
             let target = directory_for(init.rootfs()?, fstype, &mount.destination)?;
+            check_root(init, target.as_fd())?;
             check_proc(init.rootfs()?, target.as_fd(), mount, None)?;
             let params = with_default_mode(fstype, params, target.as_fd())?;
             let source = source.as_deref();
@@ -79,7 +83,13 @@ fn one(init: &mut Init<'_>, mount: &Mount, spent: &mut Spent) -> Result<()> {
         }
         MountKind::CgroupV1 { hierarchies, links } => {
             let target = init.rootfs()?.directory(&mount.destination)?;
+            check_root(init, target.as_fd())?;
+            check_proc(init.rootfs()?, target.as_fd(), mount, None)?;
             let tree = cgroup_mount::mount(hierarchies, links, mount.attrs.set, target.as_fd())?;
+            if init.plan.mounts_on_the_host() {
+                // The container's own cgroups, which are binds without a cgroup namespace.
+                set_propagation(tree.as_fd(), libc::MS_SLAVE, true)?;
+            }
             finish(&tree, mount, AttrChange { set: now(mount).set & MOUNT_ATTR_RDONLY, clear: 0 })?;
             spent.put([tree, target]);
         }
@@ -163,29 +173,56 @@ pub fn directory_for(rootfs: &Rootfs, fstype: &str, destination: &Path) -> Resul
     }
 }
 
-/// Refuses to cover what is inside a procfs, however the path led there: LSM labels and sysctls are written through it
-/// (CVE-2019-16884). A procfs itself may be bound over /proc.
-pub fn check_proc(rootfs: &Rootfs, target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
-    let is_proc = |fd: BorrowedFd<'_>| -> Result<bool> {
-        Ok(fstatfs(fd).named(|| "fstatfs()".to_owned())?.filesystem_type() == PROC_SUPER_MAGIC)
-    };
-    if lacks(Guard::ProcTargets) {
+/// Refuses to cover the root that `delete` is to find again in the host's own mount namespace.
+fn check_root(init: &Init<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    if !init.plan.mounts_on_the_host() {
         return Ok(());
     }
-    if mount.destination == Path::new("/proc") {
-        let Some(tree) = tree else { return Ok(()) };
-        if !is_proc(tree)? {
-            bail!(
-                "only a procfs may be mounted on /proc (hint: mounts inside it are refused, since labels and sysctls are written there)"
-            );
-        }
-        return Ok(());
-    }
-    // By where the target is, not by what it is called: a symlink on a volume may lead into /proc, too.
-    if is_proc(target)? && !(rootfs.trusts_proc() && is_emulated(&rootfs.path_of(target)?)) {
-        bail!("is inside a procfs (hint: mounts inside /proc are refused, since labels and sysctls are written there)");
+    let root = init.rootfs()?.as_fd();
+    let (a, b) = (stat(root)?, stat(target)?);
+    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) && mount_id(root)? == mount_id(target)? {
+        bail!(
+            "would cover the root, which needs a mount namespace (hint: add {{\"type\": \"mount\"}} to linux.namespaces)"
+        );
     }
     Ok(())
+}
+
+/// Refuses what the rule of `/proc` forbids: a procfs may be bound over `/proc`, and nothing over what is inside one.
+pub fn check_proc(rootfs: &Rootfs, target: BorrowedFd<'_>, mount: &Mount, tree: Option<BorrowedFd<'_>>) -> Result<()> {
+    if mount.destination != Path::new("/proc") {
+        return keep_out_of_proc(rootfs, target);
+    }
+    // What is new is a procfs, or the Plan had refused it, and so is on an ordinary directory.
+    let Some(tree) = tree.filter(|_| !lacks(Guard::ProcTargets)) else { return Ok(()) };
+    if !is_proc(tree)? {
+        bail!(
+            "only a procfs may be mounted on /proc (hint: mounts inside it are refused, since labels and sysctls are written there)"
+        );
+    }
+    if is_proc(target)? && rootfs.path_of(target)? != mount.destination {
+        bail!(INSIDE_PROC);
+    }
+    Ok(())
+}
+
+/// Refuses to cover what is inside a procfs, however the path led there: LSM labels and sysctls are written through it
+/// (CVE-2019-16884). By where the target is, not by what it is called: an image or a volume may have a symlink there.
+pub fn keep_out_of_proc(rootfs: &Rootfs, target: BorrowedFd<'_>) -> Result<()> {
+    if lacks(Guard::ProcTargets) || !is_proc(target)? {
+        return Ok(());
+    }
+    if rootfs.trusts_proc() && is_emulated(&rootfs.path_of(target)?) {
+        return Ok(());
+    }
+    bail!(INSIDE_PROC)
+}
+
+const INSIDE_PROC: &str =
+    "is inside a procfs (hint: mounts inside /proc are refused, since labels and sysctls are written there)";
+
+fn is_proc(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(fstatfs(fd).named(|| "fstatfs()".to_owned())?.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// A tmpfs takes the mode of the directory that it covers, unless told otherwise (as runc).

@@ -17,7 +17,7 @@ use crate::safe::rootfs::Rootfs;
 use crate::sync;
 use crate::sys::again::{open, openat};
 use crate::sys::mount::{
-    MOUNT_ATTR_RDONLY, attach as attach_tree, attach_at, clone_tree, set_attributes, set_propagation,
+    MOUNT_ATTR_RDONLY, attach as attach_tree, attach_at, clone_tree, holds_namespace, set_attributes, set_propagation,
 };
 use crate::sys::{Named, SysError, mount_id};
 use crate::weak::{Guard, lacks};
@@ -29,9 +29,12 @@ const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_
 pub fn attach(init: &mut Init<'_>) -> Result<()> {
     let plan = &init.plan.rootfs;
     if !init.plan.namespaces.has(Kind::Mount) {
-        let fd = open(&plan.path, DIRECTORY, Mode::empty())
-            .named(|| format!("open({:?})", plan.path))
-            .context("root.path")?;
+        let fd = match init.inherited.root.take() {
+            Some(attached) => attached,
+            None => open(&plan.path, DIRECTORY, Mode::empty())
+                .named(|| format!("open({:?})", plan.path))
+                .context("root.path")?,
+        };
         init.rootfs = Some(Rootfs::new(fd));
         return Ok(());
     }
@@ -39,8 +42,8 @@ pub fn attach(init: &mut Init<'_>) -> Result<()> {
         Trees::Host => return over_itself(init),
         Trees::Brought { root, .. } => {
             let tree = root.take().context("internal error: no rootfs was brought")?;
-            attach_at(tree.as_fd(), c"/mnt").context("root.path")?;
-            tree
+            attach_brought(init, tree, &plan.path, |_, tree, _| Ok(attach_at(tree.as_fd(), c"/mnt")?))
+                .context("root.path")?
         }
         Trees::Placed { root, .. } => {
             // Once more, over itself: the one that was placed is locked.
@@ -103,6 +106,26 @@ pub fn source(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<Owned
     }
 }
 
+/// Attaches what was brought of the host's `path`, by `how`. The kernel refuses what holds a file of a mount namespace older
+/// than ours, lest two keep each other: then once more and `anew`, what a copy of the host's mounts would have had there,
+/// which is all but such files.
+pub fn attach_brought(
+    init: &mut Init<'_>,
+    tree: OwnedFd,
+    path: &Path,
+    how: impl Fn(&mut Init<'_>, &OwnedFd, bool) -> Result<()>,
+) -> Result<OwnedFd> {
+    match how(init, &tree, false) {
+        Err(error) if holds_namespace(&error) && matches!(init.inherited.trees, Trees::Brought { .. }) => {
+            let tree = ask_for(init, sync::Request::WithoutNamespaces, path)?;
+            set_propagation(tree.as_fd(), init.plan.rootfs.propagation.kind, true)?;
+            how(init, &tree, true)?;
+            Ok(tree)
+        }
+        done => done.map(|()| tree),
+    }
+}
+
 /// A detached clone of what is at `path` on the host. What the root of a user namespace cannot reach is cloned for it
 /// by the parent, from this very namespace: the kernel's locks on flags and covered mounts stay in force that way.
 pub fn open_tree(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<OwnedFd> {
@@ -116,8 +139,22 @@ pub fn open_tree(init: &mut Init<'_>, path: &Path, recursive: bool) -> Result<Ow
             let request = if recursive { sync::Request::Trees } else { sync::Request::Tree };
             ask_for(init, request, path)
         }
-        tree => Ok(tree?),
+        tree => {
+            let tree = tree?;
+            keep_from_host(init, &tree)?;
+            Ok(tree)
+        }
     }
+}
+
+/// Without a mount namespace a clone of a shared mount is its peer in the same table: what is mounted below, and, when the
+/// container is deleted, unmounted, would be on the host as well. As a slave it only receives; in a namespace of its own
+/// everything is one.
+pub fn keep_from_host(init: &Init<'_>, tree: &OwnedFd) -> Result<()> {
+    if init.plan.mounts_on_the_host() {
+        set_propagation(tree.as_fd(), libc::MS_SLAVE, true)?;
+    }
+    Ok(())
 }
 
 /// An O_PATH descriptor of what is at `path` on the host itself: a symlink there is not followed.
@@ -159,12 +196,12 @@ pub fn switch(init: &mut Init<'_>) -> Result<()> {
     let plan = &init.plan.rootfs;
     let rootfs = init.rootfs.take().context("internal error: the rootfs is not attached yet")?;
     fchdir(&rootfs).named(|| "fchdir(rootfs)".to_owned())?;
+    if plan.readonly {
+        set_attributes(rootfs.as_fd(), MOUNT_ATTR_RDONLY, 0, false).context("root.readonly")?;
+    }
     if !init.plan.namespaces.has(Kind::Mount) {
         chroot(".").named(|| "chroot(\".\")".to_owned())?;
         return Ok(chdir("/").named(|| "chdir(\"/\")".to_owned())?);
-    }
-    if plan.readonly {
-        set_attributes(rootfs.as_fd(), MOUNT_ATTR_RDONLY, 0, false).context("root.readonly")?;
     }
     if plan.no_pivot {
         move_root(&rootfs)?;

@@ -41,6 +41,15 @@ pub fn namespaces(plan: &Plan) -> Vec<String> {
 
 pub fn rootfs(plan: &Plan) -> Vec<String> {
     let rootfs = &plan.rootfs;
+    if plan.mounts_on_the_host() {
+        return vec![format!(
+            "mount {} over itself on the host, private, until the container is deleted",
+            rootfs.path.display()
+        )];
+    }
+    if !plan.namespaces.has(Kind::Mount) {
+        return vec![format!("open {}", rootfs.path.display())];
+    }
     vec![
         format!("propagation of / becomes {}", propagation(rootfs.propagation.kind, rootfs.propagation.recursive)),
         format!("attach {}", rootfs.path.display()),

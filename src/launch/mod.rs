@@ -29,6 +29,7 @@ use crate::init::wire::Wire;
 use crate::init::{Inherited, Trees};
 use crate::plan::Plan;
 use crate::rdt::Prepared;
+use crate::state::root_mount::{self, RootMount};
 use crate::state::{Container, Dir, Record, status};
 use crate::sync::{self, Channel};
 use crate::sys::Named;
@@ -84,7 +85,8 @@ pub fn create(plan: &Plan, mut request: Request, warn: &mut dyn FnMut(String)) -
     let dir = Dir::create(&request.root, &plan.id, request.sticky_root)?;
     let mut record = Record::new(plan, crate::state::time::now());
     record.intel_rdt = resctrl.as_ref().map(|prepared| prepared.group.clone());
-    let mut making = Making { plan, request: &request, dir: Some(dir), resctrl, cgroup: None, child: None };
+    let mut making =
+        Making { plan, request: &request, dir: Some(dir), resctrl, root_mount: None, cgroup: None, child: None };
     match making.all(record, join, console, pidfd_sockets) {
         Ok(record) => {
             let child = making.child.take().context("internal error: no child")?;
@@ -109,6 +111,7 @@ struct Making<'a> {
     request: &'a Request,
     dir: Option<Dir>,
     resctrl: Option<Prepared<'a>>,
+    root_mount: Option<RootMount>,
     cgroup: Option<Cgroup>,
     child: Option<Child>,
 }
@@ -125,7 +128,16 @@ impl Making<'_> {
         Cgroup::refuse_in_use(&plan.cgroup)?;
         let dir = self.dir.as_ref().context("internal error: no state directory")?;
         // Before anything else exists: whoever kills us now, `delete --force` finds the rest by this.
-        record.write(dir)?;
+        let root = if plan.mounts_on_the_host() {
+            Some(root_mount::make(&plan.rootfs.path, |mount| {
+                self.root_mount = Some(mount.clone());
+                record.root_mount = Some(mount);
+                record.write(dir)
+            })?)
+        } else {
+            record.write(dir)?;
+            None
+        };
         if self.request.notify {
             notify::make_directory(dir)?;
         }
@@ -142,6 +154,7 @@ impl Making<'_> {
         let inherited = Inherited {
             wire: Wire::new(theirs, None),
             trees: Trees::Host,
+            root,
             join: Vec::new(),
             cgroup_tasks: fds.tasks,
             console,
@@ -200,6 +213,12 @@ impl Making<'_> {
         }
         if let Some(resctrl) = self.resctrl.take()
             && let Err(error) = resctrl.undo()
+        {
+            warn(format!("{error:#}"));
+            return;
+        }
+        if let Some(mount) = self.root_mount.take()
+            && let Err(error) = mount.remove()
         {
             warn(format!("{error:#}"));
             return;

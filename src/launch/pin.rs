@@ -3,7 +3,7 @@
 //! many mounts the host has (`Plan::brings_its_mounts` says which containers can be). What a container gets of the host
 //! comes with it as detached trees, made by this process in the host's namespace.
 //!
-//! It is kept by an nsfs bind, `STATE_ROOT/.pin/mnt`, in a directory for us alone that is a private bind of itself: on a
+//! It is kept by an nsfs bind, `STATE_ROOT/.pin/mnt`, in a directory for us alone that is an unbindable bind of itself: on a
 //! shared one the kernel attaches no mount namespace, since it would have to copy it to the other places. `umount -R
 //! STATE_ROOT/.pin` takes it away; the next container makes another.
 
@@ -30,7 +30,7 @@ use crate::safe::rootfs::{file_type, stat};
 use crate::sys::again::{open, openat, read};
 use crate::sys::mount::{
     FsContext, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, attach, clone_tree, clone_tree_as,
-    clone_tree_of, set_propagation,
+    clone_tree_of, holds_namespace, set_propagation,
 };
 use crate::sys::process::{Cloned, clone, enter_namespace, exit_now, lock, wait};
 use crate::sys::{Named, SysError, mount_id, namespace_owner, namespace_type};
@@ -176,8 +176,9 @@ fn make(root: &Path) -> Result<OwnedFd> {
     if mount_id(directory.as_fd())? == mount_id(top.as_fd())? {
         let itself = clone_tree_of(directory.as_fd(), false)?;
         attach(itself.as_fd(), directory.as_fd())?;
-        // Only now: what is attached below a shared mount becomes shared (mount_namespaces(7)).
-        set_propagation(itself.as_fd(), libc::MS_PRIVATE, false)?;
+        // Only now: what is attached below a shared mount becomes shared (mount_namespaces(7)). Unbindable is private, and
+        // left out where a container binds what is around it.
+        set_propagation(itself.as_fd(), libc::MS_UNBINDABLE, false)?;
         directory = itself;
     }
     let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -252,7 +253,14 @@ fn furnish(somewhere: &Path) -> Result<()> {
 pub fn from_within<T>(pin: Option<Pin>, user_namespace: bool, what: impl FnOnce(Trees) -> Result<T>) -> Result<T> {
     let Some(pin) = pin else { return what(Trees::Host) };
     let here = Place::save()?;
-    let result = pin.enter(user_namespace).and_then(what);
+    let result = match pin.enter(user_namespace) {
+        // A tree holds a file of a mount namespace, which a copy of the host's mounts does not have.
+        Err(error) if holds_namespace(&error) => {
+            here.return_to()?;
+            return what(Trees::Host);
+        }
+        entered => entered.and_then(what),
+    };
     here.return_to()?;
     result
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 
 use super::clone::Child;
@@ -166,6 +167,13 @@ fn open_tree(child: &Child, request: &[u8]) -> Result<OwnedFd> {
     let (request, path) = request.split_first().context("internal error: an empty request")?;
     let path = Path::new(std::ffi::OsStr::from_bytes(path));
     let here = Place::save()?;
+    if *request == sync::Request::WithoutNamespaces as u8 {
+        // What CLONE_NEWNS leaves out of its copy.
+        let copied = unshare(CloneFlags::CLONE_NEWNS).named(|| "unshare(CLONE_NEWNS)".to_owned());
+        let opened = copied.and_then(|()| clone_tree(path, true));
+        here.return_to()?;
+        return Ok(opened?);
+    }
     if !lacks(Guard::LockedMounts) {
         enter_namespace(child.pidfd.as_fd(), Kind::Mount.flag() as i32)?;
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount, Spec};
 use serde::Serialize;
 
 use super::namespaces::{Kind, Namespaces};
@@ -12,8 +12,8 @@ use crate::host::Facts;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Dev {
-    /// False when `/dev` is a bind mount: what is there is left alone (as runc). False too without a mount namespace,
-    /// where the nodes would outlive the container.
+    /// False when `/dev` is a bind mount: what is there is left alone (as runc). False too without a mount namespace and a
+    /// filesystem of its own there: the nodes would outlive the container.
     pub populate: bool,
     /// The defaults of the specification, then `linux.devices`; one entry a path, the document's wins.
     pub nodes: Vec<Node>,
@@ -77,17 +77,21 @@ const TYPE_BITS: u32 = 0o170000;
 /// The nodes and links of `/dev`, and the nodes that the document wants elsewhere.
 ///
 /// # Errors
-/// Bad types, numbers, modes and paths; one path for two devices; devices without a mount namespace.
+/// Bad types, numbers, modes and paths; one path for two devices; devices without a mount namespace that are not in a
+/// `/dev` of the container's own.
 pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<Dev> {
     let given = spec.linux().as_ref().and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
-    if !given.is_empty() && !namespaces.has(Kind::Mount) {
-        return Err(InputError::new("linux.devices", "needs a mount namespace")
-            .hint("add {\"type\": \"mount\"} to linux.namespaces"));
-    }
+    let on_dev = || spec.mounts().iter().flatten().filter(|mount| is_on_dev(mount));
+    let own = namespaces.has(Kind::Mount) || on_dev().any(|mount| !is_bind(mount) && !has_option(mount, &["remount"]));
     let bind = namespaces.has(Kind::User) || facts.in_user_namespace;
     let mut nodes: Vec<Node> = DEFAULTS.iter().map(|row| default(row, bind)).collect();
     for (i, device) in given.iter().enumerate() {
-        let node = node(format!("linux.devices[{i}]"), device, bind)?;
+        let at = format!("linux.devices[{i}]");
+        let node = node(at.clone(), device, bind)?;
+        if !own || (!namespaces.has(Kind::Mount) && !node.path.starts_with("/dev")) {
+            return Err(InputError::new(at, "needs a mount namespace, or in /dev a mount there")
+                .hint("add {\"type\": \"mount\"} to linux.namespaces"));
+        }
         // A link to the container's own devpts: another one's ptmx would open terminals on the host.
         if node.path == Path::new("/dev/ptmx") {
             continue;
@@ -105,8 +109,7 @@ pub fn compile(spec: &Spec, namespaces: &Namespaces, facts: &Facts) -> Result<De
     }
     let links = LINKS.iter().map(|(path, target)| (PathBuf::from(path), PathBuf::from(target)));
     let links = links.filter(|(path, _)| !nodes.iter().any(|node| node.path == *path)).collect();
-    let populate = namespaces.has(Kind::Mount) && !spec.mounts().iter().flatten().any(binds_dev);
-    Ok(Dev { populate, nodes, links })
+    Ok(Dev { populate: own && !on_dev().any(is_bind), nodes, links })
 }
 
 fn default((path, major, minor): &(&str, u32, u32), bind: bool) -> Node {
@@ -123,10 +126,16 @@ fn default((path, major, minor): &(&str, u32, u32), bind: bool) -> Node {
     }
 }
 
-fn binds_dev(mount: &oci_spec::runtime::Mount) -> bool {
-    let option = |name: &String| name == "bind" || name == "rbind";
+fn is_on_dev(mount: &Mount) -> bool {
     normalise(mount.destination()).as_deref() == Some(Path::new("/dev"))
-        && (mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(option))
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("bind") || has_option(mount, &["bind", "rbind"])
+}
+
+fn has_option(mount: &Mount, names: &[&str]) -> bool {
+    mount.options().iter().flatten().any(|option| names.contains(&option.as_str()))
 }
 
 fn node(at: String, device: &LinuxDevice, bind: bool) -> Result<Node> {

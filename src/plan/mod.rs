@@ -83,6 +83,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// There is something to mount, and no mount namespace to do it in: it is done below a mount of the rootfs in the host's
+    /// (`state/root_mount.rs`).
+    pub fn mounts_on_the_host(&self) -> bool {
+        !self.namespaces.has(namespaces::Kind::Mount) && (!self.mounts.is_empty() || self.rootfs.readonly)
+    }
+
     /// The cgroup namespace is made by clone3 itself, which on v2 has put init into its cgroup by then. On v1 and hybrid hosts
     /// init joins first, or the v1 paths would not be `/` inside; so it is when systemd moves it; and with a user namespace to
     /// join, that comes first.

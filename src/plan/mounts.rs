@@ -187,10 +187,16 @@ fn needs_mount_namespace(at: impl Into<String>) -> InputError {
     InputError::new(at, "needs a mount namespace").hint("add {\"type\": \"mount\"} to linux.namespaces")
 }
 
+/// For what is mounted in the host's own mount namespace where the container has none: it takes the host's privileges.
+pub(super) fn needs_privileges(at: &str, options: &Options, namespaces: &Namespaces) -> Result<()> {
+    let without = namespaces.has(Kind::User) || options.rootless;
+    if without && !namespaces.has(Kind::Mount) { Err(needs_mount_namespace(at)) } else { Ok(()) }
+}
+
 /// `mounts` in their order, then the runtime's own for `NOTIFY_SOCKET`.
 ///
 /// # Errors
-/// Whatever is wrong in an entry, by its JSON path; any entry without a mount namespace.
+/// Whatever is wrong in an entry, by its JSON path; any entry with neither a mount namespace nor the host's privileges.
 pub fn compile(
     spec: &Spec,
     options: &Options,
@@ -200,8 +206,8 @@ pub fn compile(
     warn: &mut Vec<String>,
 ) -> Result<Vec<Mount>> {
     let given = spec.mounts().as_deref().unwrap_or_default();
-    if !given.is_empty() && !namespaces.has(Kind::Mount) {
-        return Err(needs_mount_namespace("mounts"));
+    if !given.is_empty() {
+        needs_privileges("mounts", options, namespaces)?;
     }
     let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_ref());
     let label = lsm::label("linux.mountLabel", label)?;
@@ -220,15 +226,13 @@ pub fn compile(
         mounts.push(context.mount(format!("mounts[{i}]"), mount, warn)?);
     }
     if options.notify_socket.is_some() {
-        if !namespaces.has(Kind::Mount) {
-            return Err(needs_mount_namespace("NOTIFY_SOCKET"));
-        }
+        needs_privileges("NOTIFY_SOCKET", options, namespaces)?;
         mounts.push(notify(&options.state_dir));
     }
     for i in 0..mounts.len() {
         let (mount, later) = (&mounts[i], &mounts[i + 1..]);
-        let filled = later.iter().any(|other| other.destination.starts_with(&mount.destination));
-        if matches!(mount.kind, MountKind::CgroupV1 { .. }) && !filled {
+        let filled = || later.iter().any(|other| other.destination.starts_with(&mount.destination));
+        if matches!(mount.kind, MountKind::CgroupV1 { .. }) && !filled() {
             mounts[i].readonly_late = false;
         }
     }

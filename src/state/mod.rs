@@ -3,6 +3,7 @@
 pub mod dir;
 mod family;
 pub mod record;
+pub mod root_mount;
 pub mod status;
 pub mod time;
 pub mod view;
@@ -16,6 +17,7 @@ use nix::errno::Errno;
 
 pub use dir::Dir;
 pub use record::Record;
+use root_mount::Elsewhere;
 pub use status::Status;
 
 use crate::error::InputError;
@@ -180,17 +182,26 @@ impl Container {
     /// `delete --force`.
     pub fn end(self, mut warn: impl FnMut(String)) {
         let id = self.record.id.clone();
-        if let Err(error) = self.kill_and_wait().and_then(|()| self.destroy(&mut warn)) {
+        if let Err(error) = self.kill_and_wait().and_then(|()| self.destroy(false, &mut warn)) {
             warn(format!("delete {id}: {error:#}"));
         }
     }
 
-    /// Removes everything of a container whose processes are gone: its cgroup, its state. Runs the poststop hooks, whose
-    /// failures are only told (runtime-spec, lifecycle 13).
-    pub fn destroy(self, mut warn: impl FnMut(String)) -> Result<()> {
+    /// Removes everything of a container whose processes are gone: its cgroup, its mounts on the host, its state. Runs the
+    /// poststop hooks, whose failures are only told (runtime-spec, lifecycle 13). So is with `force` what may be left in a
+    /// mount namespace of which nothing can be told.
+    pub fn destroy(self, force: bool, mut warn: impl FnMut(String)) -> Result<()> {
         trace::span("remove cgroup", || self.record.cgroup().remove())?;
         if let Some(group) = &self.record.intel_rdt {
             group.remove()?;
+        }
+        if let Some(mount) = &self.record.root_mount {
+            match mount.remove().context("root.path") {
+                Err(error) if force && error.downcast_ref::<Elsewhere>().is_some_and(|error| !error.certain) => {
+                    warn(format!("{error:#}"));
+                }
+                removed => removed?,
+            }
         }
         let state = view::HookState::of_record(&self.record, "stopped", 0).to_json();
         let late = &self.record.hooks;

@@ -8,6 +8,7 @@ use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use super::Dir;
+use super::root_mount::RootMount;
 use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::plan::cgroup::Place;
@@ -38,6 +39,9 @@ pub struct Record {
     /// Its groups in resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<Group>,
+    /// Its root, where that is mounted in the host's own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_mount: Option<RootMount>,
     /// False when the container shares a pid namespace: then its processes do not end with init.
     pub own_pid_namespace: bool,
     /// Those that later commands run.
@@ -85,6 +89,7 @@ impl Record {
             cgroup: plan.cgroup.place.clone(),
             resources: plan.resources.clone(),
             intel_rdt: None,
+            root_mount: None,
             own_pid_namespace: plan.namespaces.is_new(Kind::Pid),
             hooks: LateHooks::from(&plan.hooks),
             exec: Base::of(plan),

@@ -13,6 +13,7 @@ use nix::sys::stat::fstat;
 use super::{Result, SysError, check};
 
 // <linux/mount.h>
+pub const SYS_OPEN_TREE_ATTR: libc::c_long = 467; // asm/unistd.h, on every architecture; since Linux 6.15
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
 pub const MOUNT_ATTR_NODEV: u64 = 0x4;
@@ -21,8 +22,8 @@ pub const MOUNT_ATTR_NOATIME: u64 = 0x10;
 pub const MOUNT_ATTR_STRICTATIME: u64 = 0x20;
 pub const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
 pub const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
-const OPEN_TREE_CLONE: u32 = 1;
-const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
+pub const OPEN_TREE_CLONE: u32 = 1;
+pub const OPEN_TREE_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const FSOPEN_CLOEXEC: u32 = 1;
@@ -35,6 +36,7 @@ const FSPICK_EMPTY_PATH: u32 = 8;
 const FSPICK_CLOEXEC: u32 = 1;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 const AT_RECURSIVE: u32 = 0x8000;
+const SYS_STATMOUNT: libc::c_long = 457; // asm/unistd.h, on every architecture but alpha; since Linux 6.8
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH as u32;
 
 /// The longest value that fsconfig(2) takes, with its NUL (`strndup_user(…, 256)` in fs/fsopen.c).
@@ -43,11 +45,11 @@ pub const FSCONFIG_VALUE_MAX: usize = 256;
 /// `struct mount_attr` (mount_setattr(2)).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
-struct MountAttr {
-    attr_set: u64,
-    attr_clr: u64,
-    propagation: u64,
-    userns_fd: u64,
+pub struct MountAttr {
+    pub attr_set: u64,
+    pub attr_clr: u64,
+    pub propagation: u64,
+    pub userns_fd: u64,
 }
 
 fn cstring(path: &Path, call: &str) -> Result<CString> {
@@ -80,7 +82,6 @@ pub fn clone_read_only(path: &Path) -> Result<OwnedFd> {
 
 /// By one call since Linux 6.15. Whatever is wrong there, an older kernel or the path, the two calls of before tell.
 fn clone_with(path: &Path, recursive: bool, attr: MountAttr) -> Result<OwnedFd> {
-    const SYS_OPEN_TREE_ATTR: libc::c_long = 467; // asm/unistd.h, on every architecture
     static MISSING: AtomicBool = AtomicBool::new(false);
     if !MISSING.load(Ordering::Relaxed) {
         let name = cstring(path, "open_tree_attr")?;
@@ -130,6 +131,12 @@ pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     done.map_err(
         |error| if is_mismatch(&error, tree, target) { SysError { errno: Errno::ENOTDIR, ..error } } else { error },
     )
+}
+
+/// Whether a tree could not be attached because it holds a file of a mount namespace with a lower number than ours
+/// (`mnt_ns_loop` in fs/namespace.c): an older one, or since numbers are dealt out by processor a younger one at times.
+pub fn holds_namespace(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<SysError>().is_some_and(|error| error.errno == Errno::ELOOP)
 }
 
 /// A file over a directory, or the other way round: EINVAL here, but ENOTDIR of mount(2), whose text has Docker give a hint.
@@ -298,4 +305,33 @@ pub fn mount_here(name: &str, source: &str, fstype: &str, flags: u64, data: &str
         )
     };
     check(ret.into(), call).map(drop)
+}
+
+/// `struct mnt_id_req` (statmount(2)), as of Linux 6.11: an older kernel takes it where what it does not know is 0.
+#[repr(C)]
+struct MountIdRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    mask: u64,
+    namespace: u64,
+}
+
+/// Whether the mount with this unique number is in the mount namespace with that unique number (0 for our own), covered or
+/// not. `None` where the kernel does not tell. Without privileges over another namespace, all in it is said to be gone.
+pub fn is_mounted(unique: u64, namespace: u64) -> Option<bool> {
+    const FIXED: usize = 512; // of struct statmount, without the strings, which are not asked for
+    if unique == 0 {
+        return None;
+    }
+    let request =
+        MountIdRequest { size: size_of::<MountIdRequest>() as u32, spare: 0, mount: unique, mask: 0, namespace };
+    let mut answer = [0u64; FIXED / 8];
+    // SAFETY: the request is of the size that it tells; the buffer is alive, writable and of the size passed.
+    let ret = unsafe { libc::syscall(SYS_STATMOUNT, &raw const request, answer.as_mut_ptr(), FIXED, 0) };
+    match check(ret, String::new) {
+        Ok(_) => Some(true),
+        Err(error) if error.errno == Errno::ENOENT => Some(false),
+        Err(_) => None,
+    }
 }

@@ -96,5 +96,14 @@ fn mistakes_are_named_by_their_path() {
     }
     assert_eq!(with(json!([device("/dev/x", "c", 1, 3), device("/dev/x", "c", 1, 3)])).unwrap().nodes.len(), 7);
     let text = error(compile_json(json!({ "linux": { "devices": [device("/x", "c", 1, 3)] } }), &[], &v1()));
-    assert!(text.starts_with("linux.devices: needs a mount namespace"), "{text}");
+    assert!(text.starts_with("linux.devices[0]: needs a mount namespace"), "{text}");
+    let document = |options: &[&str], path: &str| {
+        let mount = json!({ "destination": "/dev/", "type": "tmpfs", "options": options });
+        json!({ "mounts": [mount], "linux": { "devices": [device(path, "c", 1, 3)] } })
+    };
+    assert!(compile_json(document(&[], "/dev/x"), &[], &v1()).unwrap().populate);
+    for (options, path) in [(&["remount"][..], "/dev/x"), (&["bind"], "/dev/x"), (&[], "/dev/../x")] {
+        let text = error(compile_json(document(options, path), &[], &v1()));
+        assert!(text.starts_with("linux.devices[0]: needs a mount namespace"), "{text}");
+    }
 }

@@ -4,7 +4,7 @@ use oci_spec::runtime::Spec;
 
 use super::super::namespaces::{Kind, Namespaces};
 use super::super::{Options, Result, no_nul};
-use super::{Propagation, Rootfs, ms, needs_mount_namespace, options};
+use super::{Propagation, Rootfs, ms, needs_mount_namespace, needs_privileges, options};
 use crate::error::InputError;
 
 /// `root`, `linux.rootfsPropagation`, `--no-pivot`.
@@ -22,8 +22,10 @@ pub fn rootfs(spec: &Spec, given: &Options, namespaces: &Namespaces) -> Result<R
     let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let asked = asked.filter(|name| !name.is_empty());
     if !namespaces.has(Kind::Mount) {
-        let needs =
-            [("root.readonly", readonly), ("linux.rootfsPropagation", asked.is_some()), ("--no-pivot", given.no_pivot)];
+        if readonly {
+            needs_privileges("root.readonly", given, namespaces)?;
+        }
+        let needs = [("linux.rootfsPropagation", asked.is_some()), ("--no-pivot", given.no_pivot)];
         if let Some((at, _)) = needs.iter().find(|(_, given)| *given) {
             return Err(needs_mount_namespace(*at));
         }
