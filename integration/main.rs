@@ -54,6 +54,7 @@ mod rootless;
 mod run;
 mod scheduling;
 mod schema;
+mod sealing;
 mod seccomp;
 mod seccomp_notify;
 mod state;

@@ -3,7 +3,8 @@
 //! execute themselves once more from a private read-only clone of their own mount: writing through it is EROFS, and
 //! since the clone's descriptor closes at that execve, nobody is left who could make it writable (while such a
 //! descriptor lives, CAP_SYS_ADMIN in the container can clear the flag; afterwards the mount belongs to no namespace and
-//! mount_setattr(2) answers EINVAL). Cost: a few µs, and a second start-up.
+//! mount_setattr(2) answers EINVAL). Cost: a few µs, and a second start-up. On x86-64 the first of the two gets no further
+//! than `sys/early.rs`, which does the plain case in place of [`ensure`].
 
 use std::fs::File;
 use std::io;
@@ -21,8 +22,8 @@ use crate::sys::mount::clone_read_only;
 use crate::sys::process::reexec;
 use crate::weak::{Guard, KEPT_SEAL, lacks};
 
-/// argv[0] of the second start.
-const SEALED: &std::ffi::CStr = c"oarlock:sealed";
+/// argv[0] of the second start, which `sys/early.rs` gives it too.
+pub const SEALED: &std::ffi::CStr = c"oarlock:sealed";
 const SELF: &str = "/proc/self/exe";
 
 /// Makes sure that this process runs from a file that nobody can write through it: returns if so, otherwise starts the

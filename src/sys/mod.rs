@@ -4,7 +4,11 @@
 
 pub mod again;
 pub mod bpf;
+#[cfg(all(target_arch = "x86_64", not(fuzzing)))]
+mod early;
 pub mod entry;
+#[cfg(all(known_libc, target_feature = "crt-static", not(test)))]
+mod libc_start;
 pub mod mount;
 pub mod net;
 pub mod netlink;
