@@ -7,11 +7,9 @@ import platform
 import subprocess
 import sys
 
+from targets import Targets, median
+
 PEERS = ["floor", "crun", "runc"]
-
-
-def median(results, case, runtime, step="total", key="wall"):
-    return results.get(case, {}).get(runtime, {}).get(step, {}).get(key, {}).get("p50")
 
 
 def table(head, rows):
@@ -110,7 +108,9 @@ def version(path):
         out = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
         return ""
-    return out.splitlines()[0] if out else ""
+    lines = out.splitlines()
+    # Ours begins as runc's does, for those who look for that.
+    return next((line for line in lines if line.startswith("oarlock")), lines[0] if lines else "")
 
 
 def main():
@@ -124,7 +124,7 @@ def main():
     versions = {name: version(path) for name, path in (runtime.split("=", 1) for runtime in runtimes)}
     ours = dict(runtime.split("=", 1) for runtime in runtimes)["oarlock"]
     document = {
-        "machine": {"kernel": platform.release(), "processors": os.cpu_count()},
+        "machine": {"kernel": ".".join(platform.release().split(".")[:2]), "processors": os.cpu_count()},
         "date": datetime.date.today().isoformat(),
         "runtimes": versions,
         "binary bytes": os.path.getsize(ours),
@@ -138,7 +138,8 @@ def main():
         print(f"## cgroup {view}\n")
         times(results, [name for name in versions if name in results["docker"]])
         others(results, versions)
-    print(f"oarlock: {document['binary bytes']} bytes")
+    print(f"oarlock: {document['binary bytes']} bytes\n\n## Targets\n")
+    table(["measure (target); bold: missed", "v1", "v2"], Targets(views, document["binary bytes"]).rows)
     chart(views, os.path.join(output, "bench.svg"))
 
 
