@@ -51,13 +51,16 @@ rust_version() {
     sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml
 }
 
-# made PART DIR INPUT…: sets the variable PART to where what DIR/PART makes is, in "files" there. It is kept from run to
-# run outside the tree, by a hash of the inputs, which are files in DIR. Others may want it at the same time: the first
-# makes it, as root.
+# made PART[:VARIANT] DIR INPUT…: sets the variable PART to where what DIR/PART makes is, in "files" there; it is told the
+# VARIANT. It is kept from run to run outside the tree, by a hash of the inputs, which are files in DIR. Others may want it
+# at the same time: the first makes it, as root.
 made() {
-    local part=$1 scripts=$2 dir
+    local name=$1 part=${1%%:*} scripts=$2 variant=() dir
+    [ "$part" = "$name" ] || variant=("${name#*:}")
     shift 2
-    dir=${XDG_CACHE_HOME:-${HOME:?}/.cache}/oarlock/$part-$(cd "$scripts" && sha256sum "$@" | sha256sum | cut -c 1-16)
+    dir=${XDG_CACHE_HOME:-${HOME:?}/.cache}/oarlock/${name/:/-}-$(
+        cd "$scripts" && sha256sum "$@" | sha256sum | cut -c 1-16
+    )
     declare -g "$part=$dir"
     [ ! -e "$dir/ready" ] || return 0
     mkdir -p "$dir"
@@ -67,7 +70,7 @@ made() {
         echo "${0##*/}: making $dir" >&2
         as_root rm -rf "$dir/new" "$dir/files"
         mkdir "$dir/new"
-        as_root "$scripts/$part" "$dir/new" >&2
+        as_root "$scripts/$part" "$dir/new" "${variant[@]}" >&2
         mv "$dir/new" "$dir/files"
         touch "$dir/ready"
     ) 9>"$dir/lock"
