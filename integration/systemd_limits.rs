@@ -189,10 +189,16 @@ fn rules_that_systemd_cannot_say_are_in_force_all_the_same() {
     let container = bundle.started();
     assert_eq!(show(&unit(&bundle))["DevicePolicy"], "auto");
     exec(&bundle, "mknod /dev/yes c 10 250 && mknod /dev/no c 10 251").ok();
-    for _ in 0..2 {
+    let look = || {
         exec(&bundle, "cat /dev/yes").code_is(1).says("No such device");
         exec(&bundle, "cat /dev/no").code_is(1).says("not permitted");
-        systemctl(&["daemon-reload"]);
-    }
+    };
+    look();
+    systemctl(&["daemon-reload"]);
+    look();
+    // What it does in its own time too: its own rules, once more.
+    systemctl(&["set-property", "--runtime", &unit(&bundle), "DevicePolicy=auto"]);
+    look();
     container.delete_force();
+    gone(&bundle);
 }

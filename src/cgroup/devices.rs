@@ -1,5 +1,6 @@
-//! v2's device rules: a BPF program on the container's directory that the kernel asks at every open and mknod of a
-//! device. Here the program is written and put in force; the calls are in [`crate::sys::bpf`].
+//! Device rules that are more than lines in a file. On v2 they are a BPF program on the container's directory that the kernel
+//! asks at every open and mknod of a device: here it is written and put in force; the calls are in [`crate::sys::bpf`]. On
+//! v1 they may have to be kept from systemd.
 
 use std::path::Path;
 
@@ -28,6 +29,14 @@ pub(super) fn attach(dir: &Path, rules: &[DeviceRule], fresh: bool) -> Result<()
             }
         }
     }
+    Ok(())
+}
+
+/// Keeps the rules of a v1 directory as they are. systemd writes its own there anew whenever it finds a reason, such as a
+/// sibling that wants another controller, and where it could not be told ours that is `a`: every device, to a container that
+/// runs. The kernel refuses just that write (EINVAL, which systemd takes calmly) while there is a cgroup below.
+pub(super) fn keep_rules(dir: &Path) -> Result<()> {
+    file::mkdir(&dir.join("keeps-device-rules"))?;
     Ok(())
 }
 

@@ -90,7 +90,11 @@ impl Cgroup {
         make::make(plan, &place, Some(pid), &mut made).context("linux.cgroupsPath")?;
         made.keep();
         // Beside systemd's own program for the devices, not in its place.
-        self.set(&plan.limits, true)
+        self.set(&plan.limits, true)?;
+        match self.place.v1.iter().find(|dir| dir.has("devices")) {
+            Some(dir) if !unit.knows_devices() => devices::keep_rules(&dir.path()).context("linux.resources.devices"),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a process that is to be in here is not, for want of permission: then it is moved by systemd, which has it.

@@ -42,6 +42,14 @@ pub struct Unit {
     pub subgroup: Option<String>,
 }
 
+impl Unit {
+    /// Whether systemd knows which devices are allowed, or has been told of all of them (`DevicePolicy=auto`).
+    pub fn knows_devices(&self) -> bool {
+        let strict = Value::Text(limits::STRICT.into());
+        self.properties.iter().any(|property| property.name == limits::DEVICE_POLICY && property.value == strict)
+    }
+}
+
 /// What later commands need of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

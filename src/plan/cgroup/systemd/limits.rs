@@ -123,8 +123,13 @@ fn bits(list: &str) -> Option<Vec<u8>> {
     (!bits.is_empty()).then_some(bits)
 }
 
-/// The device rules, as far as systemd can say them. It puts a filter of its own beside ours, and a device must pass
-/// both: where one of the rules is beyond it, its filter is left off rather than narrower than ours.
+pub(super) const DEVICE_POLICY: &str = "DevicePolicy";
+/// The value of it that allows what `DeviceAllow` lists, and nothing else.
+pub(super) const STRICT: &str = "strict";
+
+/// The device rules, as far as systemd can say them. On v2 it puts a filter of its own beside ours, and a device must pass
+/// both: where one of the rules is beyond it, its filter is left off rather than narrower than ours. On v1 it writes the
+/// files that we write, whenever it likes: see `keep_rules` in `cgroup::devices`.
 pub(super) fn of_devices(spec: &Spec, names: &[DeviceName], out: &Out) -> Result<Vec<Property>> {
     const AT: &str = "linux.resources.devices";
     let rules = devices::rules(spec, out)?;
@@ -139,10 +144,10 @@ pub(super) fn of_devices(spec: &Spec, names: &[DeviceName], out: &Out) -> Result
             .collect(),
         _ => None,
     };
-    let policy = if allowed.is_some() { "strict" } else { "auto" };
+    let policy = if allowed.is_some() { STRICT } else { "auto" };
     // Reset first: a template or drop-in could have given the unit some.
     let list = |entries| Property::new("DeviceAllow", Value::Array("(ss)".into(), entries), AT);
-    Ok(vec![Property::new("DevicePolicy", Value::Text(policy.into()), AT), list(allowed.unwrap_or_default())])
+    Ok(vec![Property::new(DEVICE_POLICY, Value::Text(policy.into()), AT), list(allowed.unwrap_or_default())])
 }
 
 /// systemd's name for the devices of a rule.

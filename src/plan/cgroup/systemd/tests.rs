@@ -216,7 +216,9 @@ fn device_rules_are_told_to_systemd_where_it_can_say_them() {
     let devices = |devices: Json| {
         let plan = plan(v2(), json!({ "resources": { "devices": devices } })).unwrap();
         assert!(plan.limits.devices.is_some());
-        (property(&plan, "DevicePolicy"), property(&plan, "DeviceAllow"))
+        let policy = property(&plan, "DevicePolicy");
+        assert_eq!(plan.unit.as_ref().unwrap().knows_devices(), policy == "'strict'");
+        (policy, property(&plan, "DeviceAllow"))
     };
     let none = json!({ "allow": false, "access": "rwm" });
     let (policy, list) =
