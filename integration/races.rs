@@ -16,6 +16,7 @@ const REFUSALS: &[&str] = &[
     "container not running",
     "container paused",
     "container not paused",
+    "something else has thawed it meanwhile",
     "cannot start a container that has stopped",
     "cannot start an already running container",
     "cannot start a container in the creating state",

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::mounts::HostMount;
-use crate::harness::{Bundle, Container, sys};
+use crate::harness::{Bundle, Container, cgroup, sys};
 
 /// A file system of the test's own, at `at`; why not, if there can be none here.
 fn file_system(bundle: &Bundle, at: &Path) -> Result<HostMount, String> {
@@ -90,6 +90,31 @@ fn with_disk(script: &str) -> (Bundle, PathBuf) {
     (bundle, disk)
 }
 
+/// A bundle whose init, the first of its processes by number, can be frozen as it sleeps. Its child cannot once the file system
+/// at the path is frozen: it waits for a device there.
+fn with_device() -> Result<(Bundle, PathBuf, [HostMount; 2]), String> {
+    let (bundle, disk) =
+        with_disk("dd if=/dev/zero of=/disk/file bs=4096 count=1 conv=fsync 2>/dev/null & exec sleep 1000");
+    let below = bundle.host_dir("below");
+    let below_it = file_system(&bundle, &below)?;
+    let it = file_system_of(4 << 20, &below.join("image"), &disk)?;
+    Ok((bundle, below, [it, below_it]))
+}
+
+/// Nothing tells that a container is about to be frozen: it is asked until it is.
+fn until_it_is_to_stop(path: &str) {
+    let file = if cgroup::is_v2() {
+        cgroup::file("", path, "cgroup.freeze")
+    } else {
+        cgroup::file("freezer", path, "freezer.self_freezing")
+    };
+    let end = Instant::now() + sys::longest();
+    while fs::read_to_string(&file).unwrap().trim() != "1" {
+        assert!(Instant::now() < end, "{}", file.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Starts the container with the file system at `at` frozen: its child, once that sleeps uninterruptibly.
 fn start_on_frozen(container: &Container<'_>, at: &Path) -> (Frozen, i32) {
     let frozen = Frozen::new(at);
@@ -151,14 +176,8 @@ fn every_verb_ends_while_init_cannot() {
 #[test]
 fn pause_names_the_one_that_does_not_stop_and_not_one_that_does() {
     only_oarlock!("runc and crun say something else");
-    // Init, the first of them by number, can be frozen as it sleeps. Its child cannot: it waits for a device.
-    let (bundle, disk) =
-        with_disk("dd if=/dev/zero of=/disk/file bs=4096 count=1 conv=fsync 2>/dev/null & exec sleep 1000");
-    let below = bundle.host_dir("below");
-    let mounted = file_system(&bundle, &below)
-        .and_then(|below_it| Ok((file_system_of(4 << 20, &below.join("image"), &disk)?, below_it)));
-    let _mounted = match mounted {
-        Ok(mounted) => mounted,
+    let (bundle, below, _mounted) = match with_device() {
+        Ok(made) => made,
         Err(reason) => skip!(&reason),
     };
     let container = bundle.create();
@@ -168,6 +187,26 @@ fn pause_names_the_one_that_does_not_stop_and_not_one_that_does() {
     assert_eq!(container.status(), "running");
     drop(frozen);
     container.delete_force();
+}
+
+#[test]
+fn a_pause_ends_with_the_container_that_is_killed_meanwhile() {
+    only_oarlock!("runc and crun say something else");
+    let (bundle, below, _mounted) = match with_device() {
+        Ok(made) => made,
+        Err(reason) => skip!(&reason),
+    };
+    let container = bundle.create();
+    let (frozen, _) = start_on_frozen(&container, &below);
+    let pause = bundle.rt.spawn(bundle.rt.command(["pause", &bundle.id]));
+    until_it_is_to_stop(&bundle.cgroup());
+    container.call("kill", &["KILL"]).ok();
+    drop(frozen);
+    let paused = pause.wait().failed();
+    // Thawed by `kill`, and nobody left, or not yet nobody.
+    assert!(["container not running", "has thawed it"].iter().any(|text| paused.stderr.contains(text)), "{paused}");
+    container.wait_end();
+    container.delete();
 }
 
 #[test]

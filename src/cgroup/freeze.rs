@@ -21,6 +21,17 @@ enum Freezer {
     V2(PathBuf),
 }
 
+/// What came of freezing.
+enum Outcome {
+    Frozen,
+    /// The time is up.
+    Moving,
+    /// `kill` and `delete --force` wait for no other command: what they have killed they thaw.
+    Thawed,
+    /// Nobody is left to be frozen.
+    Empty,
+}
+
 impl Cgroup {
     fn freezer(&self) -> Option<Freezer> {
         let v1 = self.place.v1.iter().find(|d| d.has("freezer")).map(|d| Freezer::V1(d.path()));
@@ -32,15 +43,20 @@ impl Cgroup {
         let result = match self.freezer() {
             None => bail!("cannot toggle freezer: cgroups not configured for container"),
             Some(Freezer::V1(path)) => freeze_v1(&path),
-            Some(Freezer::V2(path)) => file::put(&path.join("cgroup.freeze"), "1")
-                .and_then(|()| wait_event(&path, "frozen", "1", Deadline::after(PATIENCE))),
+            Some(Freezer::V2(path)) => freeze_v2(&path),
         };
         match result {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                // First: those that did stop look like the one that did not.
+            Ok(Outcome::Frozen) => Ok(()),
+            Ok(Outcome::Thawed) if !self.pids(true).is_ok_and(|pids| pids.is_empty()) => {
+                bail!("unable to freeze: something else has thawed it meanwhile")
+            }
+            Ok(Outcome::Empty | Outcome::Thawed) => bail!("container not running"),
+            Ok(Outcome::Moving) => {
+                // On v2 thawing wakes all of them for a moment. On v1 those that did stop look like the one that did not before.
+                let look = || stuck::words(&self.pids(true).ok()?);
+                let stuck = look();
                 self.thaw()?;
-                let stuck = self.pids(true).ok().and_then(|pids| stuck::words(&pids));
+                let stuck = stuck.or_else(look);
                 let why = stuck.map_or(String::new(), |words| format!(": {words}"));
                 bail!("unable to freeze: a process did not stop within {} s{why}", PATIENCE.as_secs())
             }
@@ -84,42 +100,70 @@ pub(super) fn v1_state(path: &Path) -> sys::Result<String> {
     Ok(file::value(&path.join("freezer.state"))?.trim().to_owned())
 }
 
-/// Whether all stands still. A task that forks while the freezer counts leaves it at FREEZING for good, and reading
-/// the state is what makes the kernel count again: so it is written and read until it says FROZEN.
-fn freeze_v1(path: &Path) -> sys::Result<bool> {
+/// A task that forks while the freezer counts leaves it at FREEZING for good, and reading the state is what makes the kernel
+/// count again: so it is written and read until it says FROZEN.
+fn freeze_v1(path: &Path) -> sys::Result<Outcome> {
     let deadline = Deadline::after(PATIENCE);
     loop {
         file::put(&path.join("freezer.state"), "FROZEN")?;
-        if v1_state(path)? == "FROZEN" {
-            return Ok(true);
+        match v1_state(path)?.as_str() {
+            "FROZEN" => return Ok(Outcome::Frozen),
+            "THAWED" => return Ok(Outcome::Thawed),
+            _ if deadline.passed() => return Ok(Outcome::Moving),
+            _ => std::thread::yield_now(),
         }
-        if deadline.passed() {
-            return Ok(false);
+        // Or what was killed and thawed meanwhile would be frozen again before it can die.
+        if v1_state(path)? == "THAWED" {
+            return Ok(Outcome::Thawed);
         }
-        std::thread::yield_now();
     }
 }
 
-/// Waits until cgroup.events says `key value`; `false` if the deadline came first. A cgroup that is gone is empty and
-/// has nothing to freeze.
-pub(super) fn wait_event(path: &Path, key: &str, value: &str, deadline: Deadline) -> sys::Result<bool> {
+fn freeze_v2(path: &Path) -> sys::Result<Outcome> {
+    let file = path.join("cgroup.freeze");
+    file::put(&file, "1")?;
+    let is_frozen = |events: &str| file::key(events, "frozen") == Some("1");
+    Ok(match wait_event(path, |events| is_frozen(events) || is_empty(events), Deadline::after(PATIENCE))? {
+        Event::Happened(events) if is_frozen(&events) => Outcome::Frozen,
+        Event::Happened(_) | Event::Gone => Outcome::Empty,
+        Event::TimeIsUp => match file::value(&file) {
+            Ok(freeze) if freeze.trim() == "0" => Outcome::Thawed,
+            Err(e) if file::is_gone(e.errno) => Outcome::Empty,
+            read => read.map(|_| Outcome::Moving)?,
+        },
+    })
+}
+
+/// What [`wait_event`] has waited for.
+pub(super) enum Event {
+    /// `cgroup.events` as it was then.
+    Happened(String),
+    /// The cgroup is empty and has nothing to freeze.
+    Gone,
+    TimeIsUp,
+}
+
+/// Waits until `wanted` is true of what cgroup.events says.
+pub(super) fn wait_event(path: &Path, wanted: impl Fn(&str) -> bool, deadline: Deadline) -> sys::Result<Event> {
     let path = path.join("cgroup.events");
     let fd = match file::open(&path, OFlag::O_RDONLY) {
-        Err(e) if file::is_gone(e.errno) => return Ok(true),
+        Err(e) if file::is_gone(e.errno) => return Ok(Event::Gone),
         other => other?,
     };
     let mut buf = [0; 256];
     loop {
         match pread(&fd, &mut buf, 0) {
-            Ok(n) if file::key(&String::from_utf8_lossy(&buf[..n]), key) == Some(value) => {
-                return Ok(true);
+            Ok(n) => {
+                let events = String::from_utf8_lossy(&buf[..n]);
+                if wanted(&events) {
+                    return Ok(Event::Happened(events.into_owned()));
+                }
             }
-            Ok(_) => {}
-            Err(e) if file::is_gone(e) => return Ok(true),
+            Err(e) if file::is_gone(e) => return Ok(Event::Gone),
             Err(e) => return Err(SysError::new(format!("read({path:?})"), e)),
         }
         if deadline.passed() {
-            return Ok(false);
+            return Ok(Event::TimeIsUp);
         }
         let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLPRI)];
         match poll(&mut fds, PollTimeout::from(deadline.millis())) {
@@ -127,4 +171,9 @@ pub(super) fn wait_event(path: &Path, key: &str, value: &str, deadline: Deadline
             Err(e) => return Err(SysError::new(format!("poll({path:?})"), e)),
         }
     }
+}
+
+/// For [`wait_event`]: nobody is in the cgroup, nor below.
+pub(super) fn is_empty(events: &str) -> bool {
+    file::key(events, "populated") == Some("0")
 }

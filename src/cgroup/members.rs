@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::freeze::wait_event;
+use super::freeze::{Event, is_empty, wait_event};
 use super::{Cgroup, Deadline, file, stuck};
 use crate::plan::cgroup::Dir;
 use crate::sys::{self, SysError, process};
@@ -48,7 +48,7 @@ impl Cgroup {
             let path = dir.path();
             match file::put(&path.join("cgroup.kill"), "1") {
                 Ok(()) if self.place.v1.is_empty() => {
-                    if !wait_event(&path, "populated", "0", deadline)? {
+                    if matches!(wait_event(&path, is_empty, deadline)?, Event::TimeIsUp) {
                         bail!("{}", alive(&pids(&path, true)?));
                     }
                     return Ok(());

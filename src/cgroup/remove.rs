@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use nix::errno::Errno;
 
-use super::freeze::wait_event;
+use super::freeze::{is_empty, wait_event};
 use super::members::{self, wait_exit};
 use super::{Cgroup, Deadline, file, systemd};
 use crate::sys::process;
@@ -59,7 +59,7 @@ pub(super) fn remove(path: &Path, v2: bool, deadline: Deadline) -> Result<()> {
             });
         }
         if v2 {
-            wait_event(path, "populated", "0", deadline)?;
+            wait_event(path, is_empty, deadline)?;
             continue;
         }
         // v1 has no event: its members' exits are what can be waited for. A task can be off the list a moment before

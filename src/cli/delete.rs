@@ -54,7 +54,11 @@ fn force(id: &str, global: &Global) -> Result<()> {
         if let Some(container) =
             Container::load(&global.root, id).ok().filter(|container| container.record.init.is_some())
         {
-            container.kill_and_wait()?;
+            let ended = container.kill_and_wait();
+            // A `pause` may have frozen on v1 what had just been killed; with the lock nobody does any more.
+            if ended.is_err() && !dir.try_lock()? {
+                return ended;
+            }
         }
         dir.lock()?;
     }
