@@ -348,7 +348,7 @@ class Bench:
         directory = os.path.join(self.work, f"worker-{i}")
         if os.path.exists(directory):
             copy = bundles.Bundle.__new__(bundles.Bundle)
-            copy.directory, copy.config, copy.floor = directory, bundle.config, bundle.floor
+            copy.directory, copy.config, copy.floor, copy.text = directory, bundle.config, bundle.floor, bundle.text
             return copy
         return bundles.Bundle(directory, os.path.join(self.work, "rootfs"), bundle.config, bundle.floor)
 

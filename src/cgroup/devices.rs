@@ -1,6 +1,8 @@
-//! Device rules that are more than lines in a file. On v2 they are a BPF program on the container's directory that the kernel
-//! asks at every open and mknod of a device: here it is written and put in force; the calls are in [`crate::sys::bpf`]. On
-//! v1 they may have to be kept from systemd.
+//! Device rules that are more than lines in a file. On v2 they are a BPF program on the container's directory, which is put in
+//! force here; what it says is in [`program`], the calls are in [`crate::sys::bpf`]. On v1 they may have to be kept from
+//! systemd.
+
+mod program;
 
 use std::path::Path;
 
@@ -10,8 +12,9 @@ use nix::fcntl::OFlag;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::file;
-use crate::plan::cgroup::{DeviceRule, DeviceType};
-use crate::sys::bpf::{self, Insn, Reg};
+use crate::plan::cgroup::DeviceRule;
+use crate::sys::bpf::{self, Insn};
+use program::program;
 
 /// Attaches a program for `rules` in place of what is attached; `fresh`: nothing is.
 pub(super) fn attach(dir: &Path, rules: &[DeviceRule], fresh: bool) -> Result<()> {
@@ -57,60 +60,4 @@ fn load(program: &[Insn]) -> Result<std::os::fd::OwnedFd> {
     let second = bpf::load_cgroup_device(program);
     setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
     Ok(second?)
-}
-
-/// What the context holds (struct bpf_cgroup_dev_ctx): access << 16 | type, major, minor; 32 bits each.
-const CTX: Reg = Reg::R1;
-const ACCESS: Reg = Reg::R2;
-const TYPE: Reg = Reg::R3;
-const MAJOR: Reg = Reg::R4;
-const MINOR: Reg = Reg::R5;
-const TEMP: Reg = Reg::R6;
-const RESULT: Reg = Reg::R0;
-
-const BPF_DEVCG_DEV_BLOCK: u32 = 1;
-const BPF_DEVCG_DEV_CHAR: u32 = 2;
-
-/// The last rule that matches decides, for each kind of access by itself: so the rules are read backwards, a denial of
-/// anything still asked for ends it, and a permission takes off what it grants until nothing is left to ask for.
-fn program(rules: &[DeviceRule]) -> Vec<Insn> {
-    let mut code = vec![
-        Insn::load32(ACCESS, CTX, 0),
-        Insn::mov(TYPE, ACCESS),
-        Insn::and(TYPE, 0xffff),
-        Insn::shift_right(ACCESS, 16),
-        Insn::load32(MAJOR, CTX, 4),
-        Insn::load32(MINOR, CTX, 8),
-    ];
-    // Nothing before a rule that covers everything can matter.
-    let covers = |r: &&DeviceRule| r.typ == DeviceType::All && r.access == 7 && r.major.is_none() && r.minor.is_none();
-    let end = rules.iter().rposition(|r| covers(&r));
-    for rule in rules[end.unwrap_or(0)..].iter().rev() {
-        let access = u32::from(rule.access);
-        let verdict = if rule.allow {
-            vec![Insn::and(ACCESS, !access), Insn::jump_unless_eq(ACCESS, 0, 2)]
-        } else {
-            vec![Insn::mov(TEMP, ACCESS), Insn::and(TEMP, access), Insn::jump_if_eq(TEMP, 0, 2)]
-        };
-        let mut block = Vec::new();
-        let typ = match rule.typ {
-            DeviceType::All => None,
-            DeviceType::Block => Some(BPF_DEVCG_DEV_BLOCK),
-            DeviceType::Char => Some(BPF_DEVCG_DEV_CHAR),
-        };
-        let tests: Vec<(Reg, u32)> = [(TYPE, typ), (MAJOR, rule.major), (MINOR, rule.minor)]
-            .into_iter()
-            .filter_map(|(reg, value)| Some((reg, value?)))
-            .collect();
-        for (i, (reg, value)) in tests.iter().enumerate() {
-            // Over the tests that follow, the verdict, and its two instructions of return.
-            let over = tests.len() - i - 1 + verdict.len() + 2;
-            block.push(Insn::jump_unless_eq(*reg, *value, over as i16));
-        }
-        block.extend(verdict);
-        block.extend([Insn::set(RESULT, rule.allow.into()), Insn::exit()]);
-        code.extend(block);
-    }
-    code.extend([Insn::set(RESULT, 0), Insn::exit()]);
-    code
 }

@@ -22,7 +22,7 @@ use crate::cgroup::layout::{Kind, Layout};
 use crate::error::InputError;
 use crate::host::Facts;
 
-pub use devices::{DeviceRule, DeviceType};
+pub use devices::{ALL as ALL_ACCESS, DeviceRule, DeviceType};
 pub use systemd::{PROPERTY, Property, Unit, UnitId, gvariant, of_limits};
 
 type Result<T> = std::result::Result<T, InputError>;

@@ -12,7 +12,7 @@ use crate::error::InputError;
 pub const MKNOD: u8 = 1;
 pub const READ: u8 = 2;
 pub const WRITE: u8 = 4;
-const ALL: u8 = MKNOD | READ | WRITE;
+pub const ALL: u8 = MKNOD | READ | WRITE;
 
 /// One rule. The last that matches a device and an access decides on it; with none, it is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
