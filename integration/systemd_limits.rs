@@ -177,28 +177,35 @@ fn a_device_rule_survives_a_daemon_reload() {
 #[test]
 fn rules_that_systemd_cannot_say_are_in_force_all_the_same() {
     need_systemd!();
-    let mut bundle = scoped(Bundle::waiting());
-    // All but one.
-    bundle.set(
-        "/linux/resources/devices",
-        json!([
-            {"allow": true, "access": "rwm"},
-            {"allow": false, "type": "c", "major": 10, "minor": 251, "access": "rw"},
-        ]),
-    );
-    let container = bundle.started();
-    assert_eq!(show(&unit(&bundle))["DevicePolicy"], "auto");
-    exec(&bundle, "mknod /dev/yes c 10 250 && mknod /dev/no c 10 251").ok();
-    let look = || {
-        exec(&bundle, "cat /dev/yes").code_is(1).says("No such device");
-        exec(&bundle, "cat /dev/no").code_is(1).says("not permitted");
-    };
-    look();
-    systemctl(&["daemon-reload"]);
-    look();
-    // What it does in its own time too: its own rules, once more.
-    systemctl(&["set-property", "--runtime", &unit(&bundle), "DevicePolicy=auto"]);
-    look();
-    container.delete_force();
-    gone(&bundle);
+    let all_but_one = json!([
+        {"allow": true, "access": "rwm"},
+        {"allow": false, "type": "c", "major": 10, "minor": 251, "access": "rw"},
+    ]);
+    // No driver has the major number 77.
+    let a_number_without_a_name = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": 77, "access": "rw"},
+        {"allow": true, "type": "c", "major": 10, "minor": 250, "access": "rw"},
+    ]);
+    for rules in [all_but_one, a_number_without_a_name] {
+        let mut bundle = scoped(Bundle::waiting());
+        bundle.set("/linux/resources/devices", rules);
+        let container = bundle.started();
+        assert_eq!(show(&unit(&bundle))["DevicePolicy"], "auto");
+        exec(&bundle, "mknod /dev/yes c 10 250 && mknod /dev/no c 10 251").ok();
+        let look = || {
+            exec(&bundle, "cat /dev/yes").code_is(1).says("No such device");
+            exec(&bundle, "cat /dev/no").code_is(1).says("not permitted");
+        };
+        look();
+        systemctl(&["daemon-reload"]);
+        look();
+        // What it does in its own time too: its own rules, once more.
+        systemctl(&["set-property", "--runtime", &unit(&bundle), "DevicePolicy=auto"]);
+        // Written before it answers again.
+        show(&unit(&bundle));
+        look();
+        container.delete_force();
+        gone(&bundle);
+    }
 }

@@ -1,6 +1,5 @@
 """The bundles that are measured: a busybox root, and documents as Docker and as a careful person would write them."""
 
-import copy
 import json
 import os
 import shutil
@@ -128,7 +127,9 @@ class Bundle:
     """A directory with a root and config.json. Each container gets a config.json of its own cgroup."""
 
     def __init__(self, directory, rootfs, config, floor):
-        self.directory, self.config, self.floor, self.text = directory, config, floor, None
+        self.directory, self.config, self.floor = directory, config, floor
+        # Made here, and once: workers share the processors with us, and json.dump takes as long as some runtimes.
+        self.text = json.dumps(config | {"linux": config["linux"] | {"cgroupsPath": "CGROUP"}})
         os.makedirs(os.path.join(directory, "etc"))
         os.makedirs(os.path.join(directory, "volume"))
         for name in ("resolv.conf", "hostname", "hosts"):
@@ -137,11 +138,6 @@ class Bundle:
         shutil.copytree(rootfs, os.path.join(directory, "rootfs"), symlinks=True)
 
     def write(self, cgroup):
-        # Made into a text once: workers share the processors with us, and json.dump takes as long as some runtimes.
-        if self.text is None:
-            config = copy.copy(self.config)
-            config["linux"] = config["linux"] | {"cgroupsPath": "CGROUP"}
-            self.text = json.dumps(config)
         with open(os.path.join(self.directory, "config.json"), "w") as file:
             file.write(self.text.replace('"CGROUP"', json.dumps(cgroup)))
 

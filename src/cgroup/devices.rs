@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use super::file;
-use crate::plan::cgroup::DeviceRule;
+use super::{file, write};
+use crate::plan::cgroup::{DeviceRule, Place, Write};
 use crate::sys::bpf::{self, Insn};
 use program::program;
 
@@ -35,12 +35,31 @@ pub(super) fn attach(dir: &Path, rules: &[DeviceRule], fresh: bool) -> Result<()
     Ok(())
 }
 
-/// Keeps the rules of a v1 directory as they are. systemd writes its own there anew whenever it finds a reason, such as a
-/// sibling that wants another controller, and where it could not be told ours that is `a`: every device, to a container that
-/// runs. The kernel refuses just that write (EINVAL, which systemd takes calmly) while there is a cgroup below.
-pub(super) fn keep_rules(dir: &Path) -> Result<()> {
-    file::mkdir(&dir.join("keeps-device-rules"))?;
-    Ok(())
+/// Keeps v1's rules, which `writes` have set in `dir`, as they are. systemd writes its own there anew whenever it finds a
+/// reason, such as a sibling that wants another controller, and where it could not be told ours that is `a`: every device, to a
+/// container that runs. While there is a cgroup below the kernel refuses to reset the rules (EINVAL, which systemd takes
+/// calmly).
+pub(super) fn keep_rules(place: &Place, dir: &Path, writes: &[Write]) -> Result<()> {
+    let resets = |write: &Write| write.value.starts_with('a');
+    let rules: Vec<Write> = writes.iter().filter(|write| write.controller == "devices").cloned().collect();
+    let exceptions: Vec<Write> = rules.iter().filter(|write| !resets(write)).cloned().collect();
+    let all_is_allowed = rules.iter().any(|write| resets(write) && write.file == "devices.allow");
+    if all_is_allowed && exceptions.is_empty() {
+        return Ok(());
+    }
+    let below = dir.join("keeps-device-rules");
+    loop {
+        file::mkdir(&below)?;
+        // It may have been faster. Of what is denied the kernel shows no list, but takes it again.
+        if all_is_allowed {
+            return write::all(place, &exceptions);
+        }
+        if !file::read(&dir.join("devices.list"))?.starts_with('a') {
+            return Ok(());
+        }
+        file::rmdir(&below)?;
+        write::all(place, &rules)?;
+    }
 }
 
 /// Before Linux 5.11 programs count against RLIMIT_MEMLOCK, usually 64 KiB: then, and only then, it is raised for the

@@ -26,7 +26,7 @@ enum Outcome {
     Frozen,
     /// The time is up.
     Moving,
-    /// `kill` and `delete --force` wait for no other command: what they have killed they thaw.
+    /// It is, and what was killed meanwhile has been thawed by who killed it.
     Thawed,
     /// Nobody is left to be frozen.
     Empty,
@@ -38,7 +38,8 @@ impl Cgroup {
         v1.or_else(|| self.place.v2.as_ref().map(|d| Freezer::V2(d.path())))
     }
 
-    /// Stops every process in the cgroup and below; returns when they stand still. On failure it is thawed again.
+    /// Stops every process in the cgroup and below; returns when they stand still. On failure it is thawed again, and so it is
+    /// where `kill` or `delete --force`, which wait for no other command, have ended all of them meanwhile.
     pub fn freeze(&self) -> Result<()> {
         let result = match self.freezer() {
             None => bail!("cannot toggle freezer: cgroups not configured for container"),
@@ -47,10 +48,11 @@ impl Cgroup {
         };
         match result {
             Ok(Outcome::Frozen) => Ok(()),
-            Ok(Outcome::Thawed) if !self.pids(true).is_ok_and(|pids| pids.is_empty()) => {
-                bail!("unable to freeze: something else has thawed it meanwhile")
+            Ok(Outcome::Thawed) => bail!("unable to freeze: something else has thawed it meanwhile"),
+            Ok(Outcome::Empty) => {
+                self.thaw()?;
+                bail!("container not running")
             }
-            Ok(Outcome::Empty | Outcome::Thawed) => bail!("container not running"),
             Ok(Outcome::Moving) => {
                 // On v2 thawing wakes all of them for a moment. On v1 those that did stop look like the one that did not before.
                 let look = || stuck::words(&self.pids(true).ok()?);
@@ -101,31 +103,33 @@ pub(super) fn v1_state(path: &Path) -> sys::Result<String> {
 }
 
 /// A task that forks while the freezer counts leaves it at FREEZING for good, and reading the state is what makes the kernel
-/// count again: so it is written and read until it says FROZEN.
+/// count again: so it is written and read until it says FROZEN. What others thaw meanwhile is frozen again: who freezes a
+/// container has to look whether it was killed ([`crate::state::Container::was_killed`]).
 fn freeze_v1(path: &Path) -> sys::Result<Outcome> {
     let deadline = Deadline::after(PATIENCE);
     loop {
         file::put(&path.join("freezer.state"), "FROZEN")?;
-        match v1_state(path)?.as_str() {
-            "FROZEN" => return Ok(Outcome::Frozen),
-            "THAWED" => return Ok(Outcome::Thawed),
-            _ if deadline.passed() => return Ok(Outcome::Moving),
-            _ => std::thread::yield_now(),
+        if v1_state(path)? == "FROZEN" {
+            return Ok(Outcome::Frozen);
         }
-        // Or what was killed and thawed meanwhile would be frozen again before it can die.
-        if v1_state(path)? == "THAWED" {
-            return Ok(Outcome::Thawed);
+        if deadline.passed() {
+            return Ok(Outcome::Moving);
         }
+        std::thread::yield_now();
     }
 }
 
 fn freeze_v2(path: &Path) -> sys::Result<Outcome> {
     let file = path.join("cgroup.freeze");
-    file::put(&file, "1")?;
+    match file::put(&file, "1") {
+        Err(e) if file::is_gone(e.errno) => return Ok(Outcome::Empty),
+        written => written?,
+    }
     let is_frozen = |events: &str| file::key(events, "frozen") == Some("1");
     Ok(match wait_event(path, |events| is_frozen(events) || is_empty(events), Deadline::after(PATIENCE))? {
         Event::Happened(events) if is_frozen(&events) => Outcome::Frozen,
         Event::Happened(_) | Event::Gone => Outcome::Empty,
+        // To thaw what was not frozen yet is no event.
         Event::TimeIsUp => match file::value(&file) {
             Ok(freeze) if freeze.trim() == "0" => Outcome::Thawed,
             Err(e) if file::is_gone(e.errno) => Outcome::Empty,

@@ -92,7 +92,10 @@ impl Cgroup {
         // Beside systemd's own program for the devices, not in its place.
         self.set(&plan.limits, true)?;
         match self.place.v1.iter().find(|dir| dir.has("devices")) {
-            Some(dir) if !unit.knows_devices() => devices::keep_rules(&dir.path()).context("linux.resources.devices"),
+            Some(dir) if !unit.knows_devices() => {
+                let kept = devices::keep_rules(&self.place, &dir.path(), &plan.limits.writes);
+                kept.context("linux.resources.devices")
+            }
             _ => Ok(()),
         }
     }

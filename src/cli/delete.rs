@@ -54,11 +54,7 @@ fn force(id: &str, global: &Global) -> Result<()> {
         if let Some(container) =
             Container::load(&global.root, id).ok().filter(|container| container.record.init.is_some())
         {
-            let ended = container.kill_and_wait();
-            // A `pause` may have frozen on v1 what had just been killed; with the lock nobody does any more.
-            if ended.is_err() && !dir.try_lock()? {
-                return ended;
-            }
+            container.kill_and_wait()?;
         }
         dir.lock()?;
     }

@@ -19,7 +19,14 @@ pub fn run(args: Pause, global: &Global) -> Result<ExitCode> {
         match container.status()? {
             Status::Created | Status::Running => {
                 container.needs_cgroup("pausing")?;
-                container.record.cgroup().freeze()
+                let cgroup = container.record.cgroup();
+                cgroup.freeze()?;
+                // `kill` first kills and then looks whether it has to thaw: one of the two sees the other.
+                if container.was_killed()? {
+                    cgroup.thaw()?;
+                    bail!("container not running");
+                }
+                Ok(())
             }
             // runc says this of a paused one, too.
             _ => bail!("container not running"),

@@ -111,6 +111,11 @@ impl Container {
         status::open_init(&self.record)
     }
 
+    /// Whether init has ended or is about to, which on v1 it cannot while it is frozen.
+    pub fn was_killed(&self) -> Result<bool> {
+        Ok(self.init()?.is_none() || self.record.init.is_some_and(|init| status::is_ending(init.pid)))
+    }
+
     pub fn status(&self) -> Result<Status> {
         status::of(self)
     }

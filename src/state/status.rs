@@ -64,6 +64,18 @@ fn start_time(pid: i32) -> Result<u64> {
         .with_context(|| format!("{path}: no start time"))
 }
 
+/// Whether the process has SIGKILL waiting for it, or is on its way out, or gone (proc_pid_stat(5), fields 9 and 31).
+pub(super) fn is_ending(pid: i32) -> bool {
+    const PF_EXITING: u64 = 0x4; // linux/sched.h
+    const SIGKILL: u64 = 1 << (libc::SIGKILL - 1);
+    let Ok(stat) = read_line(format!("/proc/{pid}/stat")) else { return true };
+    // The name, in parentheses, may hold anything; what follows the last one does not.
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    let has =
+        |field: usize, bit: u64| fields.get(field - 3).and_then(|f| f.parse().ok()).is_none_or(|f: u64| f & bit != 0);
+    has(9, PF_EXITING) || has(31, SIGKILL)
+}
+
 /// A pidfd of init, if that process still exists and has not exited.
 pub fn open_init(record: &Record) -> Result<Option<OwnedFd>> {
     let Some(init) = record.init else { return Ok(None) };

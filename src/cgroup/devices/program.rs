@@ -34,6 +34,10 @@ pub(super) fn program(rules: &[DeviceRule]) -> Vec<Insn> {
         Insn::mov(TYPE, ACCESS),
         Insn::and(TYPE, 0xffff),
         Insn::shift_right(ACCESS, 16),
+        // To look whether it may be executed asks for nothing.
+        Insn::jump_unless_eq(ACCESS, 0, 2),
+        Insn::set(RESULT, 0),
+        Insn::exit(),
         Insn::load32(MAJOR, CTX, 4),
         Insn::load32(MINOR, CTX, 8),
         Insn::mov(DEVICE, MAJOR),
@@ -159,15 +163,16 @@ mod tests {
 
     /// What the rules say, of each kind of access by itself.
     fn allowed(rules: &[DeviceRule], typ: DeviceType, major: u32, minor: u32, access: u8) -> bool {
-        [1, 2, 4].into_iter().filter(|bit| access & bit != 0).all(|bit| {
-            let matches = |rule: &&DeviceRule| {
-                (rule.typ == DeviceType::All || rule.typ == typ)
-                    && rule.major.is_none_or(|number| number == major)
-                    && rule.minor.is_none_or(|number| number == minor)
-                    && rule.access & bit != 0
-            };
-            rules.iter().rev().find(matches).is_some_and(|rule| rule.allow)
-        })
+        access != 0
+            && [1, 2, 4].into_iter().filter(|bit| access & bit != 0).all(|bit| {
+                let matches = |rule: &&DeviceRule| {
+                    (rule.typ == DeviceType::All || rule.typ == typ)
+                        && rule.major.is_none_or(|number| number == major)
+                        && rule.minor.is_none_or(|number| number == minor)
+                        && rule.access & bit != 0
+                };
+                rules.iter().rev().find(matches).is_some_and(|rule| rule.allow)
+            })
     }
 
     #[test]
@@ -182,7 +187,7 @@ mod tests {
             let rules: Vec<_> = (0..round % 12).map(|_| rule(next())).collect();
             let code = program(&rules);
             for (typ, kind) in [(DeviceType::Block, 1), (DeviceType::Char, 2)] {
-                for (major, minor, access) in (0..252).map(|n| (n % 6, n / 6 % 6, (n / 36 + 1) as u8)) {
+                for (major, minor, access) in (0..288).map(|n| (n % 6, n / 6 % 6, (n / 36) as u8)) {
                     let wanted = allowed(&rules, typ, major, minor, access);
                     let said = interpret(&code, [u32::from(access) << 16 | kind, major, minor]);
                     assert_eq!(said, u32::from(wanted), "{rules:?}: {typ:?} {major}:{minor} {access}");

@@ -43,7 +43,8 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// Whether systemd knows which devices are allowed, or has been told of all of them (`DevicePolicy=auto`).
+    /// Whether systemd knows which devices are allowed; it takes all for allowed where it could not be told
+    /// (`DevicePolicy=auto`).
     pub fn knows_devices(&self) -> bool {
         let strict = Value::Text(limits::STRICT.into());
         self.properties.iter().any(|property| property.name == limits::DEVICE_POLICY && property.value == strict)
