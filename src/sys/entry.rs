@@ -70,7 +70,19 @@ fn begin() {
     // SAFETY: SIG_IGN is a disposition that signal(2) takes.
     let ignored = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     keep_heap();
+    #[cfg(panic = "abort")]
+    no_backtraces();
     let _ = check(if ignored == libc::SIG_ERR { -1 } else { 0 }, || "signal(SIGPIPE, SIG_IGN)".to_owned());
+}
+
+/// A release has no table to find frames by (`hack/rustc-static`), and ends where one is looked for: errors are not to, whatever
+/// the environment asks for.
+#[cfg(panic = "abort")]
+fn no_backtraces() {
+    if ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"].iter().any(|name| std::env::var_os(name).is_some()) {
+        // SAFETY: there is no other thread yet that could read the environment.
+        unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
+    }
 }
 
 /// One growth of the heap, and no giving back of what is asked for again a moment later: pages that are never touched cost
