@@ -64,16 +64,22 @@ fn start_time(pid: i32) -> Result<u64> {
         .with_context(|| format!("{path}: no start time"))
 }
 
-/// Whether the process has SIGKILL waiting for it, or is on its way out, or gone (proc_pid_stat(5), fields 9 and 31).
+/// Whether the process has SIGKILL waiting for it, or is on its way out, or gone.
 pub(super) fn is_ending(pid: i32) -> bool {
+    read_line(format!("/proc/{pid}/stat")).map_or(true, |stat| tells_of_the_end(&stat))
+}
+
+/// By `/proc/PID/stat` (proc_pid_stat(5), fields 3, 9 and 31). A first thread that has ended before the others is a zombie, and
+/// the process lives.
+fn tells_of_the_end(stat: &str) -> bool {
     const PF_EXITING: u64 = 0x4; // linux/sched.h
     const SIGKILL: u64 = 1 << (libc::SIGKILL - 1);
-    let Ok(stat) = read_line(format!("/proc/{pid}/stat")) else { return true };
     // The name, in parentheses, may hold anything; what follows the last one does not.
     let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
-    let has =
-        |field: usize, bit: u64| fields.get(field - 3).and_then(|f| f.parse().ok()).is_none_or(|f: u64| f & bit != 0);
-    has(9, PF_EXITING) || has(31, SIGKILL)
+    let has = |field: usize, bit: u64| {
+        fields.get(field - 3).and_then(|number| number.parse().ok()).is_some_and(|number: u64| number & bit != 0)
+    };
+    has(31, SIGKILL) || (fields[0] != "Z" && has(9, PF_EXITING))
 }
 
 /// A pidfd of init, if that process still exists and has not exited.
@@ -173,5 +179,34 @@ impl Observed {
         found.fifo = container.dir.open_fifo()?;
         found.status = if found.fifo.is_some() { Status::Created } else { Status::Running };
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a process in this state, with these flags and pending signals.
+    fn stat(state: char, flags: u32, pending: u32) -> String {
+        format!("7 (a) Z (b) {state} 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 2 0 99 0 0 0 0 0 0 0 0 {pending} 0 0")
+    }
+
+    #[test]
+    fn the_end_of_a_process_is_told_from_that_of_its_first_thread() {
+        for (state, flags, pending, ends) in [
+            ('S', 0x0040_0100, 0, false),
+            // TERM, which a program may handle, and KILL.
+            ('D', 0x0040_0100, 1 << 14, false),
+            ('D', 0x0040_0100, 1 << 8, true),
+            // Waiting for the others of its pid namespace.
+            ('D', 0x0040_0104, 0, true),
+            // After pthread_exit(3), with another thread running; and with all killed.
+            ('Z', 0x0040_0104, 0, false),
+            ('Z', 0x0040_0104, 1 << 8, true),
+        ] {
+            assert_eq!(tells_of_the_end(&stat(state, flags, pending)), ends, "{state} {flags:#x} {pending:#x}");
+        }
+        assert!(is_ending(i32::MAX));
+        assert!(!is_ending(std::process::id().cast_signed()));
     }
 }
